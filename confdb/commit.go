@@ -1,0 +1,159 @@
+package confdb
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Commit makes the configuration the one every responder reads, and returns
+// it. Nothing is written while Err is not nil.
+//
+// The generation counts changes of what is set: it is one more than that of
+// the database that was there, or the same if sections and options have not
+// changed, even if comments, lines or files have. A damaged database is
+// replaced; the count goes on if that line of it can still be read, and from
+// 1 otherwise.
+//
+// The database is built beside the old one, synced and renamed, so that at any
+// moment, also after a crash, the file is the old one or the new one. Of
+// several processes that commit, one does so at a time.
+func (c *Config) Commit(path string) (*Snapshot, error) {
+	return c.commit(path, func(*Snapshot) settings { return c.values })
+}
+
+// CommitSection replaces one section of the database and leaves all others as
+// they are; a section that is no longer set is removed. The whole
+// configuration is committed if there is no database that can be read,
+// since one section alone would stand for defaults in all others.
+func (c *Config) CommitSection(path, name string) (*Snapshot, error) {
+	if c.schema.Match(name) == nil && !isForeignSection(name) {
+		return nil, fmt.Errorf("[%s] is not a section of sssd.conf%s", name, didYouMean(c.nearestSection(name)))
+	}
+	return c.commit(path, func(old *Snapshot) settings {
+		if old == nil {
+			return c.values
+		}
+		merged := maps.Clone(old.sections)
+		if merged == nil {
+			merged = settings{}
+		}
+		folded := strings.ToLower(name)
+		delete(merged, folded)
+		if g := c.values[folded]; g != nil {
+			merged[folded] = g
+		}
+		return merged
+	})
+}
+
+// commit writes what choose makes of the old database, which is nil if there
+// is none.
+func (c *Config) commit(path string, choose func(old *Snapshot) settings) (*Snapshot, error) {
+	if err := c.Err(); err != nil {
+		return nil, err
+	}
+	dir, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("configuration database: %w", err)
+	}
+	defer dir.Close() // and unlocks it
+	old, err := readDatabase(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrDamaged) {
+		return nil, err
+	}
+	next := &Snapshot{schema: c.schema, sections: choose(old)}
+	next.Hash, next.Time = next.sections.hash(), time.Now().UTC().Round(0)
+	switch {
+	case old == nil:
+		next.Generation = floor(path) + 1
+	case old.Hash == next.Hash:
+		next.Generation, next.Time = old.Generation, old.Time
+	default:
+		next.Generation = old.Generation + 1
+	}
+	if err := replace(dir, path, next); err != nil {
+		return nil, fmt.Errorf("configuration database: %w", err)
+	}
+	return next, nil
+}
+
+// floor returns the generation a damaged database claims, or 0.
+func floor(path string) uint64 {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	format, rest, _ := bytes.Cut(data, []byte("\n"))
+	_, number, _, ok := cutGeneration(rest)
+	if !ok || number > maxFloor || !bytes.HasPrefix(format, []byte(anyMagic)) {
+		return 0
+	}
+	return number
+}
+
+// maxFloor is the highest generation that is believed without a checksum.
+const maxFloor = 1 << 32
+
+// lockDir opens a directory, which is made if need be, and locks it until it
+// is closed.
+func lockDir(path string) (*os.File, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+		if err == nil {
+			return dir, nil
+		}
+		if err != unix.EINTR {
+			dir.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+	}
+}
+
+// replace puts s at path, which is in dir.
+func replace(dir *os.File, path string, s *Snapshot) (err error) {
+	data, err := encodeDatabase(s)
+	if err != nil {
+		return err
+	}
+	// The lock makes the name ours; what a killed process left there goes.
+	beside := path + ".new"
+	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(beside)
+		}
+	}()
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(beside, path); err != nil {
+		return err
+	}
+	return dir.Sync()
+}

@@ -1,0 +1,86 @@
+package confdb
+
+import (
+	"slices"
+	"strings"
+)
+
+// Row is one option of the effective configuration.
+type Row struct {
+	Section, Key, Value string
+	Origin              string // file:line; "default" if it is not set; "" if it was not set by a file
+}
+
+// masked stands for a secret wherever configuration is shown.
+const masked = "********"
+
+// Show returns the effective configuration: the sections of the schema in its
+// order, each with all its options, then the sections of SSSD that are set but
+// not served. A section name limits it to that one. Secrets are masked.
+func (s *Snapshot) Show(section string) []Row {
+	var rows []Row
+	for _, name := range s.shown() {
+		if section == "" || strings.EqualFold(section, name) {
+			rows = append(rows, s.rows(name)...)
+		}
+	}
+	return rows
+}
+
+// shown returns the names of all sections to show, in order.
+func (s *Snapshot) shown() []string {
+	var names []string
+	for i := range s.schema {
+		declared := &s.schema[i]
+		if !declared.family() {
+			names = append(names, declared.Name)
+			continue
+		}
+		for _, g := range s.sections.sorted() {
+			if s.schema.Match(g.Name) == declared {
+				names = append(names, g.Name)
+			}
+		}
+	}
+	for _, g := range s.sections.sorted() {
+		if s.schema.Match(g.Name) == nil {
+			names = append(names, g.Name)
+		}
+	}
+	return names
+}
+
+// rows returns the declared options of one section in their order, then the
+// others that are set.
+func (s *Snapshot) rows(name string) []Row {
+	var rows []Row
+	var declared []Option
+	if section := s.schema.Match(name); section != nil {
+		declared = section.Options
+	}
+	g := s.sections[strings.ToLower(name)]
+	if g == nil {
+		g = &group{}
+	}
+	for i := range declared {
+		option := &declared[i]
+		if set, found := g.Options[strings.ToLower(option.Key)]; found && set.Text != "" {
+			rows = append(rows, Row{name, option.Key, hide(set.Text, option.Secret), set.origin()})
+		} else {
+			rows = append(rows, Row{name, option.Key, option.Default, "default"})
+		}
+	}
+	for _, set := range g.sorted() {
+		if !slices.ContainsFunc(declared, func(o Option) bool { return strings.EqualFold(o.Key, set.Key) }) {
+			rows = append(rows, Row{name, set.Key, hide(set.Text, isSecretKey(set.Key)), set.origin()})
+		}
+	}
+	return rows
+}
+
+func hide(text string, secret bool) string {
+	if secret {
+		return masked
+	}
+	return text
+}

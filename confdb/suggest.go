@@ -1,0 +1,61 @@
+package confdb
+
+import "strings"
+
+// nearest returns the candidate that name is most likely a typing error of,
+// or "". One error in three characters at most is taken for one.
+func nearest(name string, candidates []string) string {
+	best, least := "", len(name)/3+1
+	for _, candidate := range candidates {
+		if d := distance(strings.ToLower(name), strings.ToLower(candidate)); 0 < d && d < least {
+			best, least = candidate, d
+		}
+	}
+	return best
+}
+
+// nearestSection does the same for patterns of section names. An element "*"
+// of a pattern takes what name has in its place.
+func nearestSection(name string, patterns []string) string {
+	given := strings.Split(name, "/")
+	var candidates []string
+	for _, pattern := range patterns {
+		elements := strings.Split(pattern, "/")
+		if len(elements) != len(given) {
+			continue
+		}
+		for i := range elements {
+			if elements[i] == "*" {
+				elements[i] = given[i]
+			}
+		}
+		candidates = append(candidates, strings.Join(elements, "/"))
+	}
+	return nearest(name, candidates)
+}
+
+// distance counts the insertions, deletions, replacements and swaps of
+// neighbours that make b of a (optimal string alignment).
+func distance(a, b string) int {
+	var before []int // the row before the last
+	last := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row := make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := last[j]
+			if a[i] != b[j] {
+				replaced++
+			}
+			row[j+1] = min(replaced, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}

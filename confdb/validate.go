@@ -1,0 +1,180 @@
+package confdb
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The one option that is checked beyond its own declaration.
+const (
+	monitorSection = "sssd"
+	servicesKey    = "services"
+)
+
+// validate checks every section, option and value against the schema.
+func (c *Config) validate() {
+	for _, g := range c.values.sorted() {
+		c.validateSection(g)
+	}
+	slices.SortStableFunc(c.Findings, func(a, b Finding) int {
+		if (a.File == c.main) != (b.File == c.main) {
+			if a.File == c.main {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+}
+
+func (c *Config) validateSection(g *group) {
+	section := c.schema.Match(g.Name)
+	switch {
+	case section != nil && section.Numbered && !isNumber(lastElement(g.Name)):
+		c.badSection(g, fmt.Sprintf("[%s] does not end in a number, such as a uid", g.Name), "")
+		return
+	case section != nil:
+		c.validateOptions(g, section)
+	case g.implicit:
+		c.badSection(g, "an option stands before the first [section]", "")
+		return
+	case isForeignSection(g.Name):
+		c.note(g, fmt.Sprintf("[%s] is not served by this build", g.Name))
+	default:
+		c.badSection(g, fmt.Sprintf("[%s] is not a section of sssd.conf", g.Name), c.nearestSection(g.Name))
+		return
+	}
+	if services, set := g.Options[servicesKey]; set && strings.EqualFold(g.Name, monitorSection) {
+		c.validateServices(g, services)
+	}
+}
+
+func (c *Config) validateOptions(g *group, section *Section) {
+	known := foreignKeys(section.Name)
+	var notServed []string
+	for _, set := range g.sorted() {
+		option := section.Option(set.Key)
+		switch {
+		case option != nil:
+			if err := option.Check(set.Text); err != nil {
+				c.badValue(g, set, err.Error())
+			}
+		case section.Open, containsFold(known, set.Key):
+			notServed = append(notServed, set.Key)
+		default:
+			c.badOption(g, section, set)
+		}
+	}
+	switch len(notServed) {
+	case 0:
+	case 1:
+		c.note(g, fmt.Sprintf("[%s] %s is not served by this build", g.Name, notServed[0]))
+	default:
+		c.note(g, fmt.Sprintf("[%s] %d options are not served by this build: %s", g.Name, len(notServed), strings.Join(notServed, ", ")))
+	}
+}
+
+// validateServices refuses services that are started by their sockets, as
+// sssd-kcm(8) and sssd-secrets(5) demand, and those that do not exist.
+func (c *Config) validateServices(g *group, set setting) {
+	names := splitList(set.Text)
+	var rest, own []string
+	for _, name := range names {
+		if containsFold(foreignServices, name) {
+			rest = append(rest, name)
+		} else if section := c.schema.Match(name); section != nil && !strings.EqualFold(name, monitorSection) {
+			own = append(own, name)
+		} else {
+			c.badValue(g, set, fmt.Sprintf("'%s' is not a service%s%s", name, didYouMean(nearest(name, foreignServices)), commentHint(set.Text)))
+		}
+	}
+	if len(own) > 0 {
+		instead := strings.TrimSpace(servicesKey + " = " + strings.Join(rest, ", "))
+		c.badValue(g, set, fmt.Sprintf("may not list '%s' (started by socket activation); write '%s'", strings.Join(own, "', '"), instead))
+	}
+}
+
+func (c *Config) badSection(g *group, text, nearest string) {
+	check := fmt.Sprintf("[rule/allowed_sections]: Section [%s] is not allowed. Check for typos.", g.Name)
+	if nearest != "" {
+		text += fmt.Sprintf("; did you mean [%s]?", nearest)
+		check += fmt.Sprintf(" Did you mean [%s]?", nearest)
+	}
+	c.Findings = append(c.Findings, Finding{File: g.File, Line: g.Line, Kind: BadName, Text: text, check: check})
+}
+
+func (c *Config) badOption(g *group, section *Section, set setting) {
+	text := fmt.Sprintf("[%s] %s is not an option of this section", g.Name, set.Key)
+	check := fmt.Sprintf("[rule/%s]: Attribute '%s' is not allowed in section '%s'. Check for typos.", section.rule(), set.Key, g.Name)
+	if near := nearest(set.Key, section.keys()); near != "" {
+		text += didYouMean(near)
+		check += fmt.Sprintf(" Did you mean '%s'?", near)
+	} else if home := c.schema.home(set.Key); home != "" {
+		text += fmt.Sprintf("; it belongs to [%s]", home)
+		check += fmt.Sprintf(" It belongs to [%s].", home)
+	}
+	c.Findings = append(c.Findings, Finding{File: set.File, Line: set.Line, Kind: BadName, Text: text, check: check})
+}
+
+func (c *Config) badValue(g *group, set setting, text string) {
+	c.Findings = append(c.Findings, Finding{File: set.File, Line: set.Line, Kind: BadValue,
+		Text: fmt.Sprintf("[%s] %s: %s", g.Name, set.Key, text)})
+}
+
+func (c *Config) note(g *group, text string) {
+	c.Findings = append(c.Findings, Finding{File: g.File, Line: g.Line, Kind: NotServed, Text: text})
+}
+
+// nearestSection returns the section that name is most likely a typing error
+// of, or "".
+func (c *Config) nearestSection(name string) string {
+	patterns := slices.Clone(foreignSections)
+	for i := range c.schema {
+		patterns = append(patterns, c.schema[i].Name)
+	}
+	return nearestSection(name, patterns)
+}
+
+// home returns the section that declares key, or "".
+func (s Schema) home(key string) string {
+	for i := range s {
+		if s[i].Option(key) != nil {
+			return s[i].Name
+		}
+	}
+	return ""
+}
+
+// keys returns the options that may stand in the section.
+func (s *Section) keys() []string {
+	keys := slices.Clone(foreignKeys(s.Name))
+	for i := range s.Options {
+		keys = append(keys, s.Options[i].Key)
+	}
+	return keys
+}
+
+// rule is the name of SSSD's validator for the options of the section, such
+// as allowed_kcm_options and allowed_sec_users_options.
+func (s *Section) rule() string {
+	name := strings.TrimSuffix(strings.ToLower(s.Name), "/*")
+	name = strings.Replace(name, "secrets", "sec", 1)
+	return "allowed_" + strings.ReplaceAll(name, "/", "_") + "_options"
+}
+
+func didYouMean(near string) string {
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean '%s'?", near)
+}
+
+func lastElement(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+func isNumber(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 32)
+	return err == nil
+}

@@ -1,0 +1,126 @@
+package confdb
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestValuesAreReadAsTheyAreWritten(t *testing.T) {
+	s, err := NewSnapshot(testSchema(), map[string]map[string]string{
+		"KCM":                 {"FD_limit": "0x400", "ccache_storage": "SecDB", "tgt_renewal": "TRUE", "krb5_renew_interval": "1d12h"},
+		"sssd":                {"services": " nss,, pam ,"},
+		"domain/Example.com":  {"krb5_renew_interval": "90", "id_provider": "ad"},
+		"secrets/users/1000":  {"password": " # not a comment"},
+		"domain/empty.domain": {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kcm := s.Section("kcm")
+	if got := kcm.Int("fd_limit"); got != 1024 {
+		t.Errorf("fd_limit is %d", got)
+	}
+	if got := kcm.String("ccache_storage"); got != "secdb" {
+		t.Errorf("ccache_storage is %q, not as declared", got)
+	}
+	if !kcm.Bool("TGT_RENEWAL") || kcm.Bool("krb5_validate") {
+		t.Error("a boolean is wrong")
+	}
+	if got := kcm.Duration("krb5_renew_interval"); got != 36*time.Hour {
+		t.Errorf("krb5_renew_interval is %v", got)
+	}
+	if got := kcm.Duration("client_idle_timeout"); got != time.Minute {
+		t.Errorf("the default of client_idle_timeout is %v", got)
+	}
+	if kcm.IsSet("client_idle_timeout") || !kcm.IsSet("fd_limit") {
+		t.Error("a default is not told from a setting")
+	}
+	if got := s.Section("sssd").List("services"); strings.Join(got, "|") != "nss|pam" {
+		t.Errorf("services are %q", got)
+	}
+	if got := s.Sections("domain/"); strings.Join(got, "|") != "domain/empty.domain|domain/example.com" {
+		t.Errorf("domains are %q", got)
+	}
+	if got := s.Section("domain/example.com").Duration("krb5_renew_interval"); got != 90*time.Second {
+		t.Errorf("the domain's interval is %v", got)
+	}
+}
+
+func TestDurations(t *testing.T) {
+	tests := map[string]int64{ // -1: refused
+		"0": 0, "60": 60, "0x3c": 60, "60s": 60, "60m": 3600, "1h": 3600, "1H30M": 5400, "1d12h": 129600, "08h": 28800, "-5": -5,
+		"": -1, "h": -1, "1": 1, "1h1h": -1, "1m1h": -1, "1h30": -1, "1.5h": -1, "07": -1, "-1h": -1, "9999999999h": -1, "1 h": -1,
+		"99999999999999999999": -1, "2147483647d": 2147483647 * 86400,
+	}
+	for text, want := range tests {
+		if text == "" {
+			continue // Check never asks
+		}
+		got, err := parseSeconds(text)
+		if (err != nil) != (want == -1) || err == nil && got != want {
+			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
+		}
+	}
+}
+
+func TestNoDurationThatPassesTheCheckOverflows(t *testing.T) {
+	option := Option{Key: "x", Kind: Duration, Max: 1 << 62}
+	for text, good := range map[string]bool{"9223372036": true, "9223372037": false, "106751d": true, "106752d": false, "9223372036854775807": false} {
+		if err := option.Check(text); (err == nil) != good {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestSchemaMatchesFamiliesByElements(t *testing.T) {
+	tests := map[string]string{
+		"KCM": "kcm", "secrets/KCM": "secrets/kcm", "secrets/users/7": "secrets/users/*", "Domain/x": "domain/*",
+		"domain/": "", "domain/x/y": "", "secrets/users": "", "domain/*": "domain/*", "secrets/other": "",
+	}
+	for name, want := range tests {
+		got := ""
+		if section := testSchema().Match(name); section != nil {
+			got = section.Name
+		}
+		if got != want {
+			t.Errorf("%s matches %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestReadingWhatIsNotDeclaredPanics(t *testing.T) {
+	s, err := NewSnapshot(testSchema(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func(){
+		"a section":      func() { s.Section("frobnicate").Int("x") },
+		"an option":      func() { s.Section("kcm").Int("x") },
+		"another kind":   func() { s.Section("kcm").Bool("fd_limit") },
+		"a text as word": func() { s.Section("kcm").List("socket_path") },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			read()
+		}()
+	}
+}
+
+func TestDistanceCountsTypingErrors(t *testing.T) {
+	tests := []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"kcm", "kcm", 0}, {"kmc", "kcm", 1}, {"debug_levl", "debug_level", 1}, {"ab", "ba", 1}, {"abc", "xyz", 3}, {"ca", "abc", 3}}
+	for _, test := range tests {
+		for _, pair := range [][2]string{{test.a, test.b}, {test.b, test.a}} {
+			if got := distance(pair[0], pair[1]); got != test.want {
+				t.Errorf("from %q to %q: %d, want %d", pair[0], pair[1], got, test.want)
+			}
+		}
+	}
+}
