@@ -1,0 +1,260 @@
+package log
+
+import (
+	"fmt"
+	"io"
+	stdlog "log"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Logger is an hclog.Logger that writes SSSD's lines. Loggers derived from one
+// another share its level and destination; all are safe for concurrent use. A
+// call that the level switches off costs nothing but the making of its
+// arguments; guard it with On where that matters.
+type Logger struct {
+	sink   *sink
+	client uint64 // CID# of the line; 0 means none
+	fields []any  // key/value pairs of With
+	name   string
+}
+
+var _ hclog.Logger = (*Logger)(nil)
+
+// sink is what all loggers of a process share.
+type sink struct {
+	options Options
+	mask    atomic.Uint32
+	out     output
+	ring    *ring // nil without debug_backtrace_enabled
+}
+
+// Options says how a process logs.
+type Options struct {
+	Program      string // "sssd", "kcm": the first bracket of a line
+	Destination  string // "stderr", "files" or "journald"
+	File         string // for "files"
+	Level        Level
+	Timestamps   bool
+	Microseconds bool
+	Backtrace    bool // for "files": keep recent quieter lines and write them before a failure
+}
+
+// Open returns a logger. If the log file cannot be opened it logs to stderr
+// and says so in its first line.
+func Open(options Options) *Logger {
+	s := &sink{options: options}
+	s.mask.Store(uint32(options.Level))
+	l := &Logger{sink: s}
+	switch options.Destination {
+	case "journald":
+		s.out = journald{program: options.Program}
+	case "files":
+		file, err := openFile(options.File)
+		if err != nil {
+			s.out = stderr()
+			l.Error("cannot open the log file, logging to stderr", "error", err)
+			break
+		}
+		s.out = file
+		if options.Backtrace {
+			s.ring = &ring{}
+		}
+	default:
+		s.out = stderr()
+	}
+	return l
+}
+
+// Discard returns a logger that writes nothing, for tests.
+func Discard() *Logger { return To(io.Discard, 0) }
+
+// To returns a logger that writes lines without time to w, for tests.
+func To(w io.Writer, level Level) *Logger {
+	s := &sink{options: Options{Program: "test"}, out: &stream{w: w}}
+	s.mask.Store(uint32(level))
+	return &Logger{sink: s}
+}
+
+// Reopen opens the log file again by its path, after it has been rotated.
+func (l *Logger) Reopen() error { return l.sink.out.reopen() }
+
+// Mask returns the bits that are written.
+func (l *Logger) Mask() Level { return Level(l.sink.mask.Load()) }
+
+// SetMask changes the bits that are written, for all loggers derived from the
+// same one.
+func (l *Logger) SetMask(mask Level) { l.sink.mask.Store(uint32(mask)) }
+
+// Client returns a logger whose lines carry the client's number, CID#id.
+func (l *Logger) Client(id uint64) *Logger {
+	clone := *l
+	clone.client = id
+	return &clone
+}
+
+// On reports whether lines of level are of use to anybody.
+func (l *Logger) On(level hclog.Level) bool { return l.sink.wants(levelOf(level)) }
+
+func (s *sink) wants(bit Level) bool {
+	return Level(s.mask.Load())&bit != 0 || s.ring != nil && bit <= ringLevel
+}
+
+// Fatal writes what ends the process, at the bit that no level switches off.
+func (l *Logger) Fatal(msg string, args ...any) { l.write(Fatal, msg, args) }
+
+// Minor writes a failure that was coped with.
+func (l *Logger) Minor(msg string, args ...any) { l.write(Minor, msg, args) }
+
+// Log, Trace, Debug, Info, Warn and Error write msg followed by the key/value
+// pairs of args.
+func (l *Logger) Log(level hclog.Level, msg string, args ...any) { l.write(levelOf(level), msg, args) }
+
+// Trace writes at 0x2000.
+func (l *Logger) Trace(msg string, args ...any) { l.write(TraceInternal, msg, args) }
+
+// Debug writes at 0x0400.
+func (l *Logger) Debug(msg string, args ...any) { l.write(TraceFunc, msg, args) }
+
+// Info writes at 0x0100.
+func (l *Logger) Info(msg string, args ...any) { l.write(Config, msg, args) }
+
+// Warn writes at 0x0040.
+func (l *Logger) Warn(msg string, args ...any) { l.write(Serious, msg, args) }
+
+// Error writes at 0x0020.
+func (l *Logger) Error(msg string, args ...any) { l.write(Critical, msg, args) }
+
+func (l *Logger) write(bit Level, msg string, args []any) {
+	s := l.sink
+	if !s.wants(bit) {
+		return
+	}
+	e := entry{bit: bit, client: l.client, text: l.text(msg, args)}
+	e.file, e.line, e.function = caller()
+	if Level(s.mask.Load())&bit == 0 {
+		s.ring.keep(s.options.line(e))
+		return
+	}
+	if s.ring == nil {
+		s.out.write(s.options, e)
+		return
+	}
+	s.ring.flush(s.options, e, s.out)
+}
+
+func (l *Logger) text(msg string, args []any) string {
+	if len(args) == 0 && len(l.fields) == 0 && l.name == "" {
+		return msg
+	}
+	var b strings.Builder
+	if l.name != "" {
+		b.WriteString(l.name + ": ")
+	}
+	b.WriteString(msg)
+	separator := ": "
+	for _, pairs := range [][]any{l.fields, args} {
+		for i := 0; i+1 < len(pairs); i += 2 {
+			value := fmt.Sprint(pairs[i+1])
+			if strings.ContainsFunc(value, unprintable) {
+				value = fmt.Sprintf("%q", value)
+			}
+			fmt.Fprintf(&b, "%s%v=%s", separator, pairs[i], value)
+			separator = " "
+		}
+	}
+	return b.String()
+}
+
+// unprintable runes in a value would let a client forge lines or pairs.
+func unprintable(r rune) bool { return r <= ' ' || r == '"' || r == 0x7f || r == 0xfffd }
+
+func caller() (file string, line int, function string) {
+	var pcs [1]uintptr
+	if runtime.Callers(4, pcs[:]) == 0 {
+		return "", 0, ""
+	}
+	frame, _ := runtime.CallersFrames(pcs[:]).Next()
+	return frame.File, frame.Line, plainName(frame.Function)
+}
+
+// closure is what the compiler appends to a function for one inside it.
+var closure = regexp.MustCompile(`(\.(func)?\d+|-range\d+)+$`)
+
+// plainName reduces gosssd/kcm.(*Server).serve.func1 to serve.
+func plainName(function string) string {
+	function = closure.ReplaceAllString(function, "")
+	return function[strings.LastIndexByte(function, '.')+1:]
+}
+
+// The rest of hclog.Logger.
+
+// IsTrace reports whether Trace writes.
+func (l *Logger) IsTrace() bool { return l.Mask()&TraceInternal != 0 }
+
+// IsDebug reports whether Debug writes.
+func (l *Logger) IsDebug() bool { return l.Mask()&TraceFunc != 0 }
+
+// IsInfo reports whether Info writes.
+func (l *Logger) IsInfo() bool { return l.Mask()&Config != 0 }
+
+// IsWarn reports whether Warn writes.
+func (l *Logger) IsWarn() bool { return l.Mask()&Serious != 0 }
+
+// IsError reports whether Error writes.
+func (l *Logger) IsError() bool { return l.Mask()&Critical != 0 }
+
+// ImpliedArgs returns the pairs of With.
+func (l *Logger) ImpliedArgs() []any { return l.fields }
+
+// With returns a logger that adds pairs to every line.
+func (l *Logger) With(args ...any) hclog.Logger {
+	clone := *l
+	clone.fields = append(l.fields[:len(l.fields):len(l.fields)], args...)
+	return &clone
+}
+
+// Name returns the name that Named gave.
+func (l *Logger) Name() string { return l.name }
+
+// Named returns a logger whose text begins with the names.
+func (l *Logger) Named(name string) hclog.Logger {
+	if l.name != "" {
+		name = l.name + "." + name
+	}
+	return l.ResetNamed(name)
+}
+
+// ResetNamed returns a logger whose text begins with name.
+func (l *Logger) ResetNamed(name string) hclog.Logger {
+	clone := *l
+	clone.name = name
+	return &clone
+}
+
+// SetLevel lets through everything up to an hclog level.
+func (l *Logger) SetLevel(level hclog.Level) {
+	l.SetMask(levelOf(level)<<1 - Fatal)
+}
+
+// GetLevel returns the most talkative hclog level that is written.
+func (l *Logger) GetLevel() hclog.Level { return l.Mask().hclogLevel() }
+
+// StandardLogger returns a log.Logger whose lines are written at Info.
+func (l *Logger) StandardLogger(options *hclog.StandardLoggerOptions) *stdlog.Logger {
+	return stdlog.New(l.StandardWriter(options), "", 0)
+}
+
+// StandardWriter returns a writer whose lines are written at Info.
+func (l *Logger) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return lines{l} }
+
+type lines struct{ logger *Logger }
+
+func (w lines) Write(p []byte) (int, error) {
+	w.logger.Info(strings.TrimRight(string(p), "\n"))
+	return len(p), nil
+}

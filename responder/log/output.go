@@ -1,0 +1,141 @@
+package log
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/journal"
+)
+
+// entry is one line before it is laid out.
+type entry struct {
+	bit      Level
+	client   uint64
+	text     string
+	function string
+	file     string
+	line     int
+}
+
+// line lays an entry out as SSSD 2.x does:
+//
+//	(2026-11-23  9:05:00): [kcm] [function] (0x0400): [CID#3] text
+//
+// The hour is padded with a blank; log parsers know it so.
+func (o Options) line(e entry) []byte {
+	b := make([]byte, 0, 96+len(e.text))
+	if o.Timestamps {
+		b = o.appendTime(b, time.Now())
+	}
+	b = append(b, '[')
+	b = append(b, o.Program...)
+	b = append(b, "] ["...)
+	b = append(b, e.function...)
+	b = fmt.Appendf(b, "] (0x%04x): ", uint32(e.bit))
+	b = appendClient(b, e.client)
+	b = append(b, e.text...)
+	return append(b, '\n')
+}
+
+func (o Options) appendTime(b []byte, t time.Time) []byte {
+	b = append(b, '(')
+	b = t.AppendFormat(b, "2006-01-02 ")
+	if t.Hour() < 10 {
+		b = append(b, ' ')
+	}
+	b = strconv.AppendInt(b, int64(t.Hour()), 10)
+	b = t.AppendFormat(b, ":04:05")
+	if o.Microseconds {
+		b = fmt.Appendf(b, ":%06d", t.Nanosecond()/1000)
+	}
+	return append(b, "): "...)
+}
+
+func appendClient(b []byte, id uint64) []byte {
+	if id == 0 {
+		return b
+	}
+	b = append(b, "[CID#"...)
+	b = strconv.AppendUint(b, id, 10)
+	return append(b, "] "...)
+}
+
+// output is a destination of lines.
+type output interface {
+	write(Options, entry)
+	writeRaw(line []byte)
+	reopen() error
+}
+
+// stream writes to a stream or file; it may be reopened if it has a path.
+type stream struct {
+	mu   sync.Mutex
+	w    io.Writer
+	path string
+}
+
+func stderr() *stream { return &stream{w: os.Stderr} }
+
+func openFile(path string) (*stream, error) {
+	f, err := openLog(path)
+	if err != nil {
+		return nil, err
+	}
+	return &stream{w: f, path: path}, nil
+}
+
+func openLog(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+}
+
+func (s *stream) write(o Options, e entry) { s.writeRaw(o.line(e)) }
+
+// writeRaw has nobody to report a failed write to.
+func (s *stream) writeRaw(line []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _ = s.w.Write(line)
+}
+
+func (s *stream) reopen() error {
+	if s.path == "" {
+		return nil
+	}
+	f, err := openLog(s.path)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.w
+	s.w = f
+	return old.(*os.File).Close()
+}
+
+// journald sends entries to journald with SSSD's fields; what journald does not
+// take goes to stderr.
+type journald struct{ program string }
+
+func (j journald) write(o Options, e entry) {
+	text := string(appendClient(nil, e.client)) + e.text
+	err := journal.Send(text, journal.Priority(e.bit.priority()), map[string]string{
+		"SYSLOG_IDENTIFIER": "sssd_" + j.program,
+		"SSSD_DOMAIN":       "",
+		"SSSD_PRG_NAME":     "sssd[" + j.program + "]",
+		"SSSD_DEBUG_LEVEL":  strconv.FormatUint(uint64(e.bit), 16),
+		"CODE_FILE":         e.file,
+		"CODE_LINE":         strconv.Itoa(e.line),
+		"CODE_FUNC":         e.function,
+	})
+	if err != nil {
+		j.writeRaw(o.line(e))
+	}
+}
+
+func (j journald) writeRaw(line []byte) { _, _ = os.Stderr.Write(line) }
+
+func (j journald) reopen() error { return nil }
