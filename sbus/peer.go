@@ -1,0 +1,142 @@
+package sbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxAwaited bounds how many calls of one peer may wait for other peers.
+const maxAwaited = 64
+
+// peer is the server's end of one connection. Fields after the link are
+// guarded by the server's mutex.
+type peer struct {
+	*link
+	id   uint64
+	cred unix.Ucred
+
+	named      bool // has said Hello, and so has its unique name
+	monitoring bool // has become a monitor: receives everything, may say nothing
+	rules      []rule
+	owes       map[callID]struct{} // calls that were passed to it and await its reply
+	awaited    int                 // calls of its own among what others owe
+}
+
+// callID is a call that one peer has made of another.
+type callID struct {
+	caller uint64
+	serial uint32
+}
+
+func (p *peer) unique() string { return uniqueName(p.id) }
+
+func (p *peer) caller() Caller {
+	c := Caller{Peer: p.id, UID: p.cred.Uid, PID: p.cred.Pid}
+	if p.named {
+		c.Name = p.unique()
+	}
+	return c
+}
+
+// admit takes a new connection on, or closes it.
+func (s *Server) admit(conn *net.UnixConn, id uint64) *peer {
+	cred, err := credentials(conn)
+	if err == nil && !s.opts.Admit(cred.Uid) {
+		err = errors.New("user is not admitted")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && len(s.peers) >= s.opts.MaxPeers {
+		err = fmt.Errorf("all %d connections are in use", s.opts.MaxPeers)
+	}
+	if err != nil {
+		s.opts.Log.Warn("refusing a connection to the private bus", "uid", cred.Uid, "pid", cred.Pid, "error", err)
+		_ = conn.Close()
+		return nil
+	}
+	log := s.opts.Log.With("peer", id, "uid", cred.Uid, "pid", cred.Pid)
+	p := &peer{link: newLink(conn, &s.serials, s.opts.WriteTimeout, log), id: id, cred: cred, owes: make(map[callID]struct{})}
+	s.peers[id] = p
+	return p
+}
+
+// servePeer serves one connection from its handshake to its end.
+func (s *Server) servePeer(ctx context.Context, p *peer) {
+	authenticated := false
+	err := s.handshake(p)
+	if err == nil {
+		authenticated = true
+		p.log.Debug("peer has connected")
+		err = p.run(ctx, func(f *frame) error { return s.handle(ctx, p, f) })
+	}
+	_ = p.conn.Close()
+	s.forget(p)
+	if isHangUp(err) || ctx.Err() != nil {
+		p.log.Debug("peer has disconnected")
+	} else {
+		p.log.Warn("peer was disconnected", "error", err)
+	}
+	if authenticated {
+		s.opts.Disconnected(p.caller())
+	}
+}
+
+// isHangUp reports whether a connection ended because the peer closed it or died.
+func isHangUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
+}
+
+func (s *Server) handshake(p *peer) error {
+	if err := p.conn.SetDeadline(time.Now().Add(s.opts.HandshakeTimeout)); err != nil {
+		return err
+	}
+	if err := acceptAuth(p.in, p.conn, p.cred.Uid, s.guid); err != nil {
+		return err
+	}
+	return p.conn.SetDeadline(time.Time{})
+}
+
+// forget gives up all that a connection had: its names, and the calls it will
+// neither answer nor get answered.
+func (s *Server) forget(p *peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.peers, p.id)
+	s.leave(p)
+	for id := range p.owes {
+		if caller := s.peers[id.caller]; caller != nil {
+			caller.awaited--
+			s.answer(caller, id.serial, reply{sender: BusName, err: Errorf(ErrorNoReply, "%s has disconnected without an answer", p.unique())})
+		}
+	}
+	for _, other := range s.peers {
+		for id := range other.owes {
+			if id.caller == p.id {
+				delete(other.owes, id)
+			}
+		}
+	}
+}
+
+// credentials are those of the process at the other end, as of its connect.
+func credentials(conn *net.UnixConn) (unix.Ucred, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return unix.Ucred{}, fmt.Errorf("peer credentials: %w", err)
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err = errors.Join(err, credErr); err != nil {
+		return unix.Ucred{}, fmt.Errorf("peer credentials: %w", err)
+	}
+	return *cred, nil
+}
