@@ -1,0 +1,87 @@
+package responder
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"gosssd/responder/log"
+	"gosssd/sbus"
+)
+
+// registerTimeout bounds each call to the monitor.
+const registerTimeout = 10 * time.Second
+
+// The pauses between attempts to find a monitor.
+const (
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = time.Second
+)
+
+// attachment is the responder's end of the private bus: it looks for the
+// monitor, registers, and looks for the next one when that is gone. The
+// responder serves its clients all the while.
+type attachment struct {
+	socket string
+	name   string
+	log    *log.Logger
+	conn   atomic.Pointer[sbus.Conn]
+}
+
+func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
+	for pause := firstRetry; ctx.Err() == nil; pause = min(2*pause, lastRetry) {
+		conn, err := a.register(ctx, objects)
+		if err != nil {
+			if a.log.IsTrace() {
+				a.log.Trace("no monitor yet", "error", err)
+			}
+			sleep(ctx, pause)
+			continue
+		}
+		a.conn.Store(conn)
+		a.log.Info("registered with the monitor")
+		select {
+		case <-conn.Done():
+			a.log.Info("the monitor is gone, looking for the next one")
+		case <-ctx.Done():
+		}
+		a.conn.Store(nil)
+		conn.Close()
+		pause = firstRetry
+	}
+}
+
+func (a *attachment) register(ctx context.Context, objects []sbus.Object) (*sbus.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	defer cancel()
+	conn, err := sbus.Dial(ctx, a.socket, objects, a.log)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.RequestName(ctx, sbus.ServiceName(a.name)); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	_, err = conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface, "RegisterService",
+		a.name, sbus.ServiceVersion, sbus.TypeService)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// emit sends a signal of the responder's own interface; without a monitor
+// nobody could receive it.
+func (a *attachment) emit(member string, values ...any) {
+	if conn := a.conn.Load(); conn != nil {
+		_ = conn.Emit(sbus.ResponderPath(a.name), sbus.ResponderInterface(a.name), member, values...)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

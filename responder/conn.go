@@ -1,0 +1,86 @@
+package responder
+
+import (
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gosssd/responder/log"
+)
+
+// Peer is who is at the other end of a connection, as the kernel told when it
+// was accepted (SO_PEERCRED).
+type Peer struct {
+	UID, GID uint32
+	PID      int32
+}
+
+// Conn is the connection of one client. Every read and write counts as
+// activity of the client.
+type Conn struct {
+	*net.UnixConn
+	Peer Peer
+	ID   uint64      // counts up over the life of the process; CID# in the log
+	Log  *log.Logger // names the client in every line
+
+	lastActive atomic.Int64 // nanoseconds on the monotonic clock of started
+	activity   *atomic.Int64
+}
+
+var started = time.Now()
+
+func newConn(c *net.UnixConn, id uint64, logger *log.Logger, activity *atomic.Int64) (*Conn, error) {
+	peer, err := peerOf(c)
+	if err != nil {
+		return nil, err
+	}
+	conn := &Conn{UnixConn: c, Peer: peer, ID: id, Log: logger.Client(id), activity: activity}
+	conn.touch()
+	return conn, nil
+}
+
+func peerOf(c *net.UnixConn) (Peer, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return Peer{}, fmt.Errorf("peer credentials: %w", err)
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err == nil {
+		err = credErr
+	}
+	if err != nil {
+		return Peer{}, fmt.Errorf("peer credentials: %w", err)
+	}
+	return Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}, nil
+}
+
+// Read reads from the client and notes that it is alive.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.UnixConn.Read(p)
+	c.touch()
+	return n, err
+}
+
+// Write writes to the client and notes that it is alive.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.UnixConn.Write(p)
+	c.touch()
+	return n, err
+}
+
+func (c *Conn) touch() {
+	now := int64(time.Since(started))
+	c.lastActive.Store(now)
+	c.activity.Store(now)
+}
+
+func (c *Conn) idle() time.Duration {
+	return time.Since(started) - time.Duration(c.lastActive.Load())
+}

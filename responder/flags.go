@@ -1,0 +1,112 @@
+package responder
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"gosssd/confdb"
+	"gosssd/responder/log"
+)
+
+// LogFlags are the options about the log that the monitor and every responder
+// take on the command line, and that the monitor hands on to responders.
+type LogFlags struct {
+	level        number
+	timestamps   number
+	microseconds number
+	logger       destination
+}
+
+// Add declares the options.
+func (f *LogFlags) Add(set *pflag.FlagSet) {
+	f.logger = "files"
+	set.VarP(&f.level, "debug-level", "d", "what to log, as debug_level in sssd.conf `LEVEL`")
+	set.Var(&f.timestamps, "debug-timestamps", "begin lines with the time: 0 or 1 `N`")
+	set.Var(&f.microseconds, "debug-microseconds", "give the time in microseconds: 0 or 1 `N`")
+	set.Var(&f.logger, "logger", "where to log: stderr, files or journald `DEST`")
+}
+
+// Options resolves the command line against the options of a section; where
+// both say something about a level, the command line wins.
+func (f *LogFlags) Options(section confdb.View) log.Options {
+	o := log.Options{
+		Destination:  string(f.logger),
+		Level:        LevelOf(section),
+		Timestamps:   section.Bool("debug_timestamps"),
+		Microseconds: section.Bool("debug_microseconds"),
+		Backtrace:    section.Bool("debug_backtrace_enabled"),
+	}
+	if f.level.set {
+		o.Level = log.Mask(f.level.value)
+	}
+	if f.timestamps.set {
+		o.Timestamps = f.timestamps.value != 0
+	}
+	if f.microseconds.set {
+		o.Microseconds = f.microseconds.value != 0
+	}
+	return o
+}
+
+// LevelOf is the mask of debug_level, or of debug where that is not set.
+func LevelOf(section confdb.View) log.Level {
+	if !section.IsSet("debug_level") && section.IsSet("debug") {
+		return log.Mask(section.Int("debug"))
+	}
+	return log.Mask(section.Int("debug_level"))
+}
+
+// Args is the command line that makes a responder log as this process was
+// told to.
+func (f *LogFlags) Args() []string {
+	args := []string{"--logger=" + string(f.logger)}
+	for _, option := range []struct {
+		name   string
+		number number
+	}{{"debug-level", f.level}, {"debug-timestamps", f.timestamps}, {"debug-microseconds", f.microseconds}} {
+		if option.number.set {
+			args = append(args, fmt.Sprintf("--%s=%d", option.name, option.number.value))
+		}
+	}
+	return args
+}
+
+// SetDestination changes where to log.
+func (f *LogFlags) SetDestination(to string) error { return f.logger.Set(to) }
+
+// number is an integer option that knows whether it was given.
+type number struct {
+	value int64
+	set   bool
+}
+
+func (n *number) String() string { return strconv.FormatInt(n.value, 10) }
+func (n *number) Type() string   { return "INT" }
+
+// Set takes decimal or 0x hexadecimal.
+func (n *number) Set(text string) error {
+	value, err := strconv.ParseInt(text, 0, 32)
+	if err != nil || value < 0 {
+		return fmt.Errorf("%q is not a number, expected decimal or 0x hexadecimal", text)
+	}
+	n.value, n.set = value, true
+	return nil
+}
+
+// destination is one of the places logs can go.
+type destination string
+
+func (d *destination) String() string { return string(*d) }
+func (d *destination) Type() string   { return "DEST" }
+
+// Set takes one of the known places.
+func (d *destination) Set(text string) error {
+	switch text {
+	case "stderr", "files", "journald":
+		*d = destination(text)
+		return nil
+	}
+	return fmt.Errorf("%q is not known, expected stderr, files or journald", text)
+}

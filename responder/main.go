@@ -1,0 +1,181 @@
+package responder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"gosssd/confdb"
+	"gosssd/responder/log"
+)
+
+// Version is the version of all programs; the build sets it.
+var Version = "devel"
+
+// The exit codes of a responder, as of sssd_kcm(8).
+const (
+	exitOK     = 0
+	exitUsage  = 1
+	exitServer = 2
+	exitInit   = 3
+	exitConfig = 4
+)
+
+// claimTime is how long a responder waits for the one it replaces to end.
+const claimTime = 90 * time.Second
+
+// Main runs a responder to its end and returns the exit code: it reads the
+// command line and the configuration database, takes over its socket or binds
+// it, attaches to the monitor's bus, and serves clients until a signal, the
+// monitor or long idleness ends it.
+func Main(d Descriptor, construct Constructor) int {
+	flags, code, done := parseFlags(d, os.Args[1:], os.Stdout, os.Stderr)
+	if done {
+		return code
+	}
+	conf, confErr := openConfig(d, flags)
+	if conf == nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), confErr)
+		return exitConfig
+	}
+	if err := flags.root.MakeDirs(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
+		return exitServer
+	}
+	logger := openLog(d, flags, conf)
+	if confErr != nil {
+		logger.Error("the configuration database is missing, built-in defaults are in force; start sssd to make it", "error", confErr)
+	}
+	err := run(d, construct, flags, conf, logger)
+	if err != nil {
+		logger.Fatal("cannot go on", "error", err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
+		return exitInit
+	}
+	return exitOK
+}
+
+// flags is the command line of a responder.
+type flags struct {
+	LogFlags
+	root     Root
+	database string
+}
+
+func parseFlags(d Descriptor, args []string, stdout, stderr io.Writer) (f flags, code int, done bool) {
+	set := pflag.NewFlagSet(d.Program(), pflag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.SortFlags = false
+	f.LogFlags.Add(set)
+	root := set.String("root", "", "put DIR in front of every path `DIR`")
+	set.StringVarP(&f.database, "config", "c", "", "the configuration database to read `FILE`")
+	version := set.Bool("version", false, "print the version and exit")
+	help := set.BoolP("help", "?", false, "print this help and exit")
+	err := set.Parse(args)
+	if err == nil && set.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintf(stderr, "%s: %v\nUsage: %s [OPTION...]\n%s", d.Program(), err, d.Program(), set.FlagUsages())
+		return f, exitUsage, true
+	case *help:
+		fmt.Fprintf(stdout, "Usage: %s [OPTION...]\n%s", d.Program(), set.FlagUsages())
+		return f, exitOK, true
+	case *version:
+		fmt.Fprintln(stdout, Version)
+		return f, exitOK, true
+	}
+	if f.root, err = MakeRoot(*root); err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", d.Program(), err)
+		return f, exitUsage, true
+	}
+	if f.database == "" {
+		f.database = f.root.Path(DatabasePath)
+	}
+	return f, exitOK, false
+}
+
+// openConfig reads the configuration database. A missing one is not fatal:
+// the defaults come with the error that should be reported.
+func openConfig(d Descriptor, f flags) (*confdb.Snapshot, error) {
+	schema := Schema([]Descriptor{d})
+	conf, err := confdb.Open(f.database, schema)
+	if errors.Is(err, os.ErrNotExist) {
+		defaults, defaultsErr := confdb.NewSnapshot(schema, nil)
+		return defaults, errors.Join(err, defaultsErr)
+	}
+	return conf, err
+}
+
+func openLog(d Descriptor, f flags, conf *confdb.Snapshot) *log.Logger {
+	options := f.LogFlags.Options(conf.Section(d.Section()))
+	options.Program = d.Name
+	options.File = f.root.Path(LogDir + "/" + d.Program() + ".log")
+	return log.Open(options)
+}
+
+func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, logger *log.Logger) error {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	listener, handed, err := openSocket(d, f.root, conf, logger)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	claimCtx, claimed := context.WithTimeout(ctx, claimTime)
+	instance, err := ClaimWhenFree(claimCtx, f.root.Path(d.ClaimPath()))
+	claimed()
+	if err != nil {
+		return err
+	}
+	defer instance.Release()
+	fdLimit, err := limitDescriptors(conf.Section(d.Section()).Int("fd_limit"))
+	if err != nil {
+		return fmt.Errorf("fd_limit: %w", err)
+	}
+
+	bus := &attachment{socket: f.root.Path(BusSocket), name: d.Name, log: logger}
+	handler, err := construct(&Service{Descriptor: d, Root: f.root, Conf: conf, Log: logger, Signal: bus.emit})
+	if err != nil {
+		return err
+	}
+	p := &process{
+		descriptor: d, database: f.database, log: logger, handler: handler, bus: bus,
+		server: newServer(d, listener, handler, logger, fdLimit, limitsOf(conf.Section(d.Section()))),
+		drain:  make(chan struct{}), since: time.Now(),
+	}
+	p.conf.Store(conf)
+	p.serve(ctx, signals, handed)
+	return handler.Close()
+}
+
+// openSocket returns the socket that was handed over, or binds the configured
+// one.
+func openSocket(d Descriptor, root Root, conf *confdb.Snapshot, logger *log.Logger) (l *net.UnixListener, handed bool, err error) {
+	path := d.SocketPath(root, conf)
+	l, err = Inherited()
+	if err != nil {
+		return nil, false, err
+	}
+	if l == nil {
+		l, err = Listen(path, d.SocketMode)
+		return l, false, err
+	}
+	if at := l.Addr().String(); d.SocketOption != "" && conf.Section(d.Section()).IsSet(d.SocketOption) && !sameSocket(at, path) {
+		logger.Error("the socket that was handed over is not the configured one, which has no effect", "handed", at, "configured", path)
+	}
+	return l, true, nil
+}

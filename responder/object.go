@@ -1,0 +1,40 @@
+package responder
+
+import (
+	"context"
+
+	"gosssd/responder/log"
+	"gosssd/sbus"
+)
+
+// objects is what a responder shows on the private bus.
+func (p *process) objects() []sbus.Object {
+	service := sbus.ServiceObject(sbus.Service{
+		RotateLogs:    func(context.Context) error { return p.rotateLogs() },
+		Reload:        func(context.Context) error { return p.reload() },
+		Drain:         func(context.Context) error { p.requestDrain(); return nil },
+		Counters:      p.counters,
+		DebugLevel:    func() uint32 { return uint32(p.log.Mask()) },
+		SetDebugLevel: func(mask uint32) error { return SetDebugLevel(p.log, mask) },
+		Generation:    func() uint64 { return p.conf.Load().Generation },
+		Since:         p.since,
+	})
+	return []sbus.Object{service, sbus.SignalObject(p.descriptor.Name)}
+}
+
+func (p *process) counters() map[string]uint64 {
+	counters := p.handler.Counters()
+	counters["clients"] = uint64(p.server.clients())
+	return counters
+}
+
+// SetDebugLevel changes what a process logs. It takes a mask, as SSSD's D-Bus
+// property does; sssctl converts levels.
+func SetDebugLevel(logger *log.Logger, mask uint32) error {
+	if mask == 0 || mask&0xf != 0 {
+		return sbus.Errorf(sbus.ErrorInvalidArgs, "%#x is not a mask of SSSD's level bits, such as 0x0070", mask)
+	}
+	logger.SetMask(log.Level(mask))
+	logger.Info("debug_level is changed", "mask", log.Level(mask))
+	return nil
+}

@@ -1,0 +1,114 @@
+package responder
+
+import (
+	"context"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"gosssd/confdb"
+	"gosssd/responder/log"
+)
+
+// process is a running responder: its clients, its place on the monitor's
+// bus, and the configuration in force.
+type process struct {
+	descriptor Descriptor
+	database   string
+	log        *log.Logger
+	handler    Handler
+	server     *server
+	bus        *attachment
+	since      time.Time
+	conf       atomic.Pointer[confdb.Snapshot]
+
+	drainOnce sync.Once
+	drain     chan struct{} // closed when the monitor asks the process to end
+}
+
+// serve runs until something ends the process, and then lets the clients
+// finish.
+func (p *process) serve(ctx context.Context, signals <-chan os.Signal, handed bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+
+	accepting := make(chan struct{})
+	go func() {
+		defer close(accepting)
+		p.server.accept(ctx)
+	}()
+	running.Go(func() { p.bus.run(ctx, p.objects()) })
+	idle := make(chan struct{})
+	if handed { // otherwise nobody would start the process again
+		running.Go(func() {
+			p.server.watchIdle(ctx)
+			close(idle)
+		})
+	}
+	Notify("READY=1")
+	p.log.Info("ready", "socket", p.server.listener.Addr(), "generation", p.conf.Load().Generation)
+
+	reason := p.wait(signals, idle)
+	Notify("STOPPING=1")
+	p.log.Info("ending", "reason", reason)
+	p.server.drain(accepting, p.forceTimeout())
+}
+
+// wait handles signals until one of them, the monitor or idleness ends the
+// process, and returns which.
+func (p *process) wait(signals <-chan os.Signal, idle <-chan struct{}) string {
+	for {
+		select {
+		case <-idle:
+			return "idle"
+		case <-p.drain:
+			return "the monitor asked for it"
+		case s := <-signals:
+			switch s {
+			case syscall.SIGHUP:
+				if err := p.rotateLogs(); err != nil {
+					p.log.Error("cannot reopen the log file", "error", err)
+				}
+			case syscall.SIGUSR1, syscall.SIGUSR2:
+				p.log.Info("a signal without meaning here is ignored", "signal", s)
+			default:
+				return s.String()
+			}
+		}
+	}
+}
+
+func (p *process) requestDrain() { p.drainOnce.Do(func() { close(p.drain) }) }
+
+func (p *process) rotateLogs() error {
+	if err := p.log.Reopen(); err != nil {
+		return err
+	}
+	p.log.Info("the log file is reopened; configuration is read only when sssd starts")
+	return nil
+}
+
+// reload takes over the live options of the database. What needs a restart
+// keeps its value, and with it the process its generation.
+func (p *process) reload() error {
+	conf, err := confdb.Open(p.database, Schema([]Descriptor{p.descriptor}))
+	if err != nil {
+		return err
+	}
+	section := conf.Section(p.descriptor.Section())
+	p.log.SetMask(LevelOf(section))
+	p.server.setLimits(limitsOf(section))
+	p.handler.Reload(conf)
+	p.conf.Store(conf)
+	p.log.Info("the live options of a new configuration are in force", "generation", conf.Generation)
+	return nil
+}
+
+func (p *process) forceTimeout() time.Duration {
+	seconds := p.conf.Load().Section(p.descriptor.Section()).Int("force_timeout")
+	return time.Duration(seconds) * time.Second / 2 // well before the monitor kills
+}

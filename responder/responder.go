@@ -1,0 +1,78 @@
+// Package responder is what every responder of sssd shares: its descriptor,
+// listening socket and hand-over, peers and their identity, limits and idle
+// handling, signals, logs, and its end of the private D-Bus.
+package responder
+
+import (
+	"context"
+	"io/fs"
+
+	"gosssd/confdb"
+	"gosssd/responder/log"
+)
+
+// Descriptor is all the monitor, the loader and sssctl know of a responder.
+type Descriptor struct {
+	Name         string           // "kcm": program sssd_kcm, log sssd_kcm.log, bus name sssd.kcm
+	Sections     []confdb.Section // what it declares in sssd.conf; the first is its own section
+	Socket       string           // where it listens by default, below the root
+	SocketOption string           // the option of its section that moves the socket; "" if none does
+	SocketMode   fs.FileMode
+	// LoyalClients says that clients keep one connection and cannot make
+	// another, as Heimdal's do: an idle one is closed only when descriptors
+	// run short.
+	LoyalClients bool
+}
+
+// Program is the name of the responder's executable and of its log file.
+func (d Descriptor) Program() string { return "sssd_" + d.Name }
+
+// Section is the name of the responder's own section in sssd.conf.
+func (d Descriptor) Section() string { return d.Sections[0].Name }
+
+// ClaimPath is the file whose lock says that the responder runs, below the
+// root.
+func (d Descriptor) ClaimPath() string { return "/run/" + d.Program() + ".pid" }
+
+// SocketPath is where the responder listens.
+func (d Descriptor) SocketPath(root Root, conf *confdb.Snapshot) string {
+	if d.SocketOption != "" {
+		if path := conf.Section(d.Section()).String(d.SocketOption); path != "" {
+			return root.Path(path)
+		}
+	}
+	return root.Path(d.Socket)
+}
+
+// Service is what the frame hands to the constructor of a responder.
+type Service struct {
+	Descriptor Descriptor
+	Root       Root
+	Conf       *confdb.Snapshot // the configuration the process started with
+	Log        *log.Logger
+	// Signal sends a D-Bus signal of the responder's interface on the private
+	// bus; without a monitor it is dropped.
+	Signal func(member string, values ...any)
+}
+
+// Constructor makes the working part of a responder.
+type Constructor func(*Service) (Handler, error)
+
+// Handler is the working part of a responder.
+type Handler interface {
+	// Serve answers one client until it is gone; the frame closes the
+	// connection afterwards. While the responder drains, reading ends with
+	// io.EOF after what the client had already sent; Serve then answers that
+	// and returns.
+	Serve(ctx context.Context, conn *Conn)
+	// Reload takes over the live options of a new configuration.
+	Reload(conf *confdb.Snapshot)
+	// Counters reports running totals and sizes for sssctl status.
+	Counters() map[string]uint64
+	// MayExit reports whether the process may end when idle; one that keeps
+	// its only copy of something in memory may not.
+	MayExit() bool
+	// Close ends the handler's own goroutines and releases what it holds,
+	// after the last Serve has returned.
+	Close() error
+}

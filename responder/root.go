@@ -1,0 +1,68 @@
+package responder
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Root is the directory in front of every path, as in systemctl --root; ""
+// is the machine itself.
+type Root string
+
+// MakeRoot returns the root that --root names, as an absolute path.
+func MakeRoot(dir string) (Root, error) {
+	if dir == "" {
+		return "", nil
+	}
+	absolute, err := filepath.Abs(dir)
+	return Root(absolute), err
+}
+
+// The places of sssd, below the root.
+const (
+	ConfigFile   = "/etc/sssd/sssd.conf"
+	SnippetDir   = "/etc/sssd/conf.d"
+	DatabasePath = "/var/lib/sss/db/config.db"
+	SecretsDir   = "/var/lib/sss/secrets"
+	BusSocket    = "/var/lib/sss/pipes/private/sbus-monitor"
+	LogDir       = "/var/log/sssd"
+	PIDFile      = "/run/sssd.pid"
+)
+
+// Path puts the root in front of an absolute path.
+func (r Root) Path(path string) string {
+	if r == "" {
+		return path
+	}
+	return filepath.Join(string(r), path)
+}
+
+// Within reports whether files are expected to belong to the calling user
+// instead of root, which is so below any root.
+func (r Root) Within() bool { return strings.Trim(string(r), "/") != "" }
+
+// MakeDirs makes the directories that are missing. Those that packages have
+// made keep their owners and modes.
+func (r Root) MakeDirs() error {
+	for _, dir := range []struct {
+		path string
+		mode os.FileMode
+	}{
+		{filepath.Dir(DatabasePath), 0o700},
+		{SecretsDir, 0o700},
+		{filepath.Dir(BusSocket), 0o750},
+		{LogDir, 0o750},
+		{filepath.Dir(PIDFile), 0o755},
+	} {
+		path := r.Path(dir.path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.Mkdir(path, dir.mode); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}

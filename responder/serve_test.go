@@ -1,0 +1,315 @@
+package responder
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"gosssd/confdb"
+	"gosssd/responder/log"
+)
+
+// echo answers each line with the line; a line "wait" is answered when the
+// test says so.
+type echo struct{ proceed chan struct{} }
+
+func (h echo) Serve(_ context.Context, c *Conn) {
+	r := bufio.NewReader(c)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if line == "wait\n" {
+			<-h.proceed
+		}
+		if _, err := io.WriteString(c, line); err != nil {
+			return
+		}
+	}
+}
+
+func (echo) Reload(*confdb.Snapshot)     {}
+func (echo) Counters() map[string]uint64 { return map[string]uint64{} }
+func (echo) MayExit() bool               { return true }
+func (echo) Close() error                { return nil }
+
+// harness is a server on a socket of its own.
+type harness struct {
+	*server
+	path      string
+	proceed   chan struct{}
+	accepting chan struct{}
+}
+
+func serveEcho(t *testing.T, limits limits, fdLimit int) *harness {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := Listen(path, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &harness{path: path, proceed: make(chan struct{}), accepting: make(chan struct{})}
+	h.server = newServer(Descriptor{}, l, echo{h.proceed}, log.Discard(), fdLimit, limits)
+	go func() {
+		defer close(h.accepting)
+		h.accept(t.Context())
+	}()
+	return h
+}
+
+func dial(t *testing.T, path string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func say(t *testing.T, c net.Conn, line string) {
+	t.Helper()
+	if _, err := io.WriteString(c, line+"\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func hear(t *testing.T, c net.Conn) string {
+	t.Helper()
+	b := make([]byte, 100)
+	n, err := c.Read(b)
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	return string(b[:n])
+}
+
+func TestDrainingAnswersWhatWasSentAndMakesTheNextWriteFail(t *testing.T) {
+	h := serveEcho(t, limits{}, 100)
+	busy, quiet := dial(t, h.path), dial(t, h.path)
+	for _, c := range []net.Conn{busy, quiet} {
+		say(t, c, "hello")
+		hear(t, c)
+	}
+	say(t, busy, "wait")
+	drained := make(chan struct{})
+	go func() {
+		h.drain(h.accepting, time.Minute)
+		close(drained)
+	}()
+	for errors.Is(write(quiet), nil) { // until reading is shut
+		time.Sleep(time.Millisecond)
+	}
+	if err := write(quiet); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("a write to a draining responder: %v, want EPIPE", err)
+	}
+	close(h.proceed)
+	if got := hear(t, busy); got != "wait\n" {
+		t.Errorf("a request in flight is answered %q", got)
+	}
+	<-drained
+}
+
+func write(c net.Conn) error {
+	_, err := c.Write([]byte("x"))
+	return err
+}
+
+func TestDrainingServesTheBacklogOfASocketThatNobodyElseHolds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := dial(t, path)
+	say(t, waiting, "hello")
+	s := newServer(Descriptor{}, l, echo{}, log.Discard(), 100, limits{})
+	accepting := make(chan struct{})
+	go func() {
+		defer close(accepting)
+		s.accept(t.Context())
+	}()
+	s.drain(accepting, time.Minute)
+	if got := hear(t, waiting); got != "hello\n" {
+		t.Errorf("a client of the backlog is answered %q", got)
+	}
+}
+
+func TestDrainingCutsOffClientsAtTheDeadline(t *testing.T) {
+	h := serveEcho(t, limits{}, 100)
+	c := dial(t, h.path)
+	say(t, c, "wait")
+	for h.clients() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	go func() {
+		for h.clients() > 0 { // its connection is closed under it
+			select {
+			case h.proceed <- struct{}{}:
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}()
+	h.drain(h.accepting, time.Millisecond)
+}
+
+func TestIdleClientsAreClosedAndBusyOnesAreNot(t *testing.T) {
+	h := serveEcho(t, limits{clientIdle: time.Hour}, 100)
+	c := dial(t, h.path)
+	say(t, c, "hello")
+	hear(t, c)
+	h.closeIdle(h.idleLimit())
+	say(t, c, "still there")
+	hear(t, c)
+	h.closeIdle(0)
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("an idle client reads %v, want EOF", err)
+	}
+}
+
+func TestOneUserCannotTakeAllDescriptors(t *testing.T) {
+	h := serveEcho(t, limits{clientIdle: time.Hour}, reserve+8)
+	for _, dir := range []string{filepath.Dir(h.path), filepath.Dir(filepath.Dir(h.path))} {
+		if err := os.Chmod(dir, 0o755); err != nil { // for the user below
+			t.Fatal(err)
+		}
+	}
+	if os.Getuid() == 0 {
+		if err := syscall.Setreuid(-1, 20001); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := syscall.Setreuid(-1, 0); err != nil {
+				t.Fatal(err)
+			}
+		}()
+	}
+	for range 4 {
+		c := dial(t, h.path)
+		say(t, c, "hello")
+		hear(t, c)
+	}
+	c := dial(t, h.path)
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("a user has more than half of the descriptors")
+	}
+}
+
+func TestOptionsHaveSSSDsFloors(t *testing.T) {
+	schema := confdb.Schema{{Name: "x", Options: ServiceOptions()}}
+	for name, c := range map[string]struct {
+		client, responder         string
+		wantClient, wantResponder time.Duration
+	}{
+		"nothing set":                    {"", "", 300 * time.Second, 300 * time.Second},
+		"below the floors":               {"1", "1", 10 * time.Second, 60 * time.Second},
+		"a responder that never ends":    {"", "0", 300 * time.Second, 0},
+		"above the floors as they stand": {"11", "61", 11 * time.Second, 61 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conf, err := confdb.NewSnapshot(schema, map[string]map[string]string{
+				"x": {"client_idle_timeout": c.client, "responder_idle_timeout": c.responder},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := limitsOf(conf.Section("x"))
+			if want := (limits{c.wantClient, c.wantResponder}); got != want {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+func TestListeningReplacesASocketWithoutAGap(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	first, err := Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	old := dial(t, path)
+	second, err := Listen(path, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	dial(t, path)
+	for name, l := range map[string]*net.UnixListener{"old": first, "new": second} {
+		if err := l.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatalf("the %s listener has no client: %v", name, err)
+		}
+		c.Close()
+	}
+	old.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o666 {
+		t.Errorf("mode %v, %v; want 0666", info.Mode(), err)
+	}
+	if names, _ := filepath.Glob(path + "*"); len(names) != 1 {
+		t.Errorf("litter: %v", names)
+	}
+}
+
+func TestAClaimIsHeldByOneProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "x.pid")
+	first, err := Claim(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Claim(path); !errors.Is(err, ErrRunning) {
+		t.Errorf("a second claim: %v, want ErrRunning", err)
+	}
+	if got := Holder(path); got != os.Getpid() {
+		t.Errorf("holder %d, want %d", got, os.Getpid())
+	}
+	released := make(chan error)
+	go func() {
+		time.Sleep(5 * time.Millisecond)
+		released <- first.Release()
+	}()
+	second, err := ClaimWhenFree(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-released; err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if got := Holder(path); got != 0 {
+		t.Errorf("holder %d after release, want none", got)
+	}
+}
+
+func TestInheritedIgnoresWhatIsMeantForAnother(t *testing.T) {
+	t.Setenv("LISTEN_PID", fmt.Sprint(os.Getpid()+1))
+	t.Setenv("LISTEN_FDS", "1")
+	if l, err := Inherited(); l != nil || err != nil {
+		t.Errorf("got %v, %v; want nothing", l, err)
+	}
+	if os.Getenv("LISTEN_FDS") != "" {
+		t.Error("the variables are left for children")
+	}
+	t.Setenv("LISTEN_FDS", "2")
+	t.Setenv("LISTEN_PID", "")
+	if _, err := Inherited(); err == nil {
+		t.Error("two sockets are accepted")
+	}
+}
