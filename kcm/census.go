@@ -1,0 +1,79 @@
+package kcm
+
+import "sync"
+
+// census counts the caches of all users, for max_ccaches. Until it is
+// complete it knows only of users that were in memory once.
+type census struct {
+	mu       sync.Mutex
+	caches   map[uint32]int
+	total    int // of caches, and what is reserved
+	complete bool
+}
+
+// reserve counts one cache more if fewer than limit are counted.
+func (n *census) reserve(limit int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.total >= limit {
+		return false
+	}
+	n.total++
+	return true
+}
+
+// release takes back what was reserved for a change that was not made.
+func (n *census) release(reserved int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.total -= reserved
+}
+
+// settle sets how many caches a user has, of which some had been reserved.
+func (n *census) settle(uid uint32, count, reserved int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.total += count - n.caches[uid] - reserved
+	if count == 0 {
+		delete(n.caches, uid)
+	} else {
+		n.caches[uid] = count
+	}
+}
+
+func (n *census) isComplete() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.complete
+}
+
+func (n *census) completed() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.complete = true
+}
+
+// strays are the caches that root gave to another user than their name says,
+// as far as they have been in memory: only root needs to find them by name.
+type strays struct {
+	mu    sync.Mutex
+	owner map[string]uint32
+}
+
+func (s *strays) find(name []byte) (uid uint32, found bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	uid, found = s.owner[string(name)]
+	return uid, found
+}
+
+// learn notes the strays in a user's state.
+func (s *strays) learn(uid uint32, state *state) {
+	for _, c := range state.caches {
+		if ownerOf([]byte(c.name)) != uid {
+			s.mu.Lock()
+			s.owner[c.name] = uid
+			s.mu.Unlock()
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package kcm
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"gosssd/kcm/protocol"
+)
+
+// collection is all caches of one user. Readers take the published state and
+// wait for nobody; changes are made one after the other under mu, which is
+// held until they are committed.
+type collection struct {
+	uid   uint32
+	users *users
+
+	published atomic.Pointer[state] // nil: not in memory
+	used      atomic.Bool           // since the keeper last looked
+	idleLooks int                   // of the keeper, in a row; its own
+	due       atomic.Int64          // when to look for expired tickets, while not in memory; 0: not known
+
+	mu sync.Mutex // held by the one who loads or commits
+
+	queue   sync.Mutex
+	waiting []*waiting
+
+	naming   sync.Mutex
+	lastName uint32 // number of the last name that newName gave away; 0: none yet
+}
+
+// waiting is a change that waits for its turn.
+type waiting struct {
+	change func(*edit) error
+	done   bool // with err; guarded by collection.mu
+	err    error
+}
+
+// view returns the state as of now. Only the first request of a user that is
+// not in memory waits for the store.
+func (c *collection) view(ctx context.Context) (*state, error) {
+	if !c.used.Load() {
+		c.used.Store(true)
+	}
+	if s := c.published.Load(); s != nil {
+		return s, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.load(ctx)
+}
+
+// load returns the published state, or reads it from the store. The caller
+// holds mu.
+func (c *collection) load(ctx context.Context) (*state, error) {
+	if s := c.published.Load(); s != nil {
+		return s, nil
+	}
+	store, err := c.users.store()
+	if err != nil {
+		return nil, &unreadable{err}
+	}
+	records, err := store.Load(ctx, c.uid)
+	if err != nil {
+		return nil, &unreadable{fmt.Errorf("caches of uid %d: %w", c.uid, err)}
+	}
+	s, damaged := decodeState(records)
+	for _, d := range damaged {
+		c.users.log.Error("a damaged record is left alone", "uid", c.uid, "record", d.key, "error", d.err)
+	}
+	c.users.loads.Add(1)
+	c.users.census.settle(c.uid, len(s.caches), 0)
+	c.users.strays.learn(c.uid, s)
+	c.published.Store(s)
+	return s, nil
+}
+
+// apply makes one change and returns when it is durable, or why it was not
+// made. Changes that pile up while another is being committed are committed
+// together by whoever comes first: in order, each deciding for itself.
+func (c *collection) apply(ctx context.Context, change func(*edit) error) error {
+	w := &waiting{change: change}
+	c.queue.Lock()
+	c.waiting = append(c.waiting, w)
+	c.queue.Unlock()
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !w.done {
+		c.queue.Lock()
+		batch := c.waiting
+		c.waiting = nil
+		c.queue.Unlock()
+		c.settle(ctx, batch)
+	}
+	return w.err
+}
+
+// changeCache applies a change to the cache with this UUID.
+func (c *collection) changeCache(ctx context.Context, id protocol.UUID, f func(*edit, *cache) error) error {
+	return c.apply(ctx, func(e *edit) error {
+		cache := e.byID(id)
+		if cache == nil {
+			return errNoCache
+		}
+		return f(e, cache)
+	})
+}
+
+// settle decides and commits a batch of changes. The caller holds mu.
+func (c *collection) settle(ctx context.Context, batch []*waiting) {
+	base, err := c.load(ctx)
+	if err != nil {
+		finish(batch, err)
+		return
+	}
+	sum, accepted := c.draft(base, batch)
+	err = c.commit(ctx, sum)
+	if isQuota(err) && len(accepted) > 1 {
+		// One of them asks for too much, which is no reason to refuse the others.
+		for i := range accepted {
+			c.settle(ctx, accepted[i:i+1])
+		}
+		return
+	}
+	finish(accepted, err)
+}
+
+// draft makes the changes of a batch on top of each other. Those that are
+// refused are done with; the others wait for the commit.
+func (c *collection) draft(base *state, batch []*waiting) (sum *edit, accepted []*waiting) {
+	sum = newEdit(base)
+	for _, w := range batch {
+		attempt := sum.fork()
+		if err := w.change(attempt); err != nil {
+			c.users.census.release(attempt.reserved)
+			finish([]*waiting{w}, err)
+			continue
+		}
+		sum.join(attempt)
+		accepted = append(accepted, w)
+	}
+	return sum, accepted
+}
+
+func finish(batch []*waiting, err error) {
+	for _, w := range batch {
+		w.done, w.err = true, err
+	}
+}
+
+// commit writes a change to the store and publishes it. The caller holds mu.
+func (c *collection) commit(ctx context.Context, e *edit) error {
+	if len(e.records) == 0 {
+		return nil
+	}
+	store, err := c.users.store()
+	if err == nil {
+		err = store.Commit(ctx, c.uid, e.records)
+	}
+	if err != nil {
+		c.users.census.release(e.reserved)
+		if !isQuota(err) {
+			// It may have been written after all: only the store knows now.
+			c.published.Store(nil)
+		}
+		return &unwritten{err}
+	}
+	c.users.commits.Add(1)
+	c.users.census.settle(c.uid, len(e.caches), e.reserved)
+	published := e.state
+	c.published.Store(&published)
+	for _, ev := range e.events {
+		name, principal := ev.cache.texts()
+		c.users.signal(ev.member, c.uid, name, principal)
+	}
+	return nil
+}
+
+// firstNames bounds the number that a user's first new name gets. It is
+// chosen at random so that names differ from those of an earlier process.
+const firstNames = 100000
+
+// newName returns a name that no cache of the user has, and that was not
+// returned before.
+func (c *collection) newName(s *state, random io.Reader) (string, error) {
+	c.naming.Lock()
+	defer c.naming.Unlock()
+	if c.lastName == 0 {
+		var b [4]byte
+		if _, err := io.ReadFull(random, b[:]); err != nil {
+			return "", fmt.Errorf("random number for a name: %w", err)
+		}
+		c.lastName = binary.BigEndian.Uint32(b[:]) % firstNames
+	}
+	for {
+		c.lastName++
+		name := strconv.AppendUint(nil, uint64(c.uid), 10)
+		name = append(name, ':')
+		name = strconv.AppendUint(name, uint64(c.lastName), 10)
+		if s.byName(name) == nil {
+			return string(name), nil
+		}
+	}
+}

@@ -1,0 +1,102 @@
+// Package kcm is the responder that keeps Kerberos credential caches for every
+// program that speaks the KCM protocol.
+//
+// A request walks from Server.Serve through the frame reader, the op table and
+// one handler. Reads are served from the published state of the user's
+// collection; a change is made on a copy of it, committed through the Store,
+// and published.
+package kcm
+
+import (
+	"time"
+
+	"gosssd/confdb"
+	"gosssd/responder"
+)
+
+// The words of ccache_storage.
+const (
+	StorageSecrets = "secrets" // the secrets service
+	StorageSecdb   = "secdb"   // its database, opened in this process
+	StorageMemory  = "memory"  // nothing outlives the process
+)
+
+const section = "kcm"
+
+// DefaultSocket is where krb5's clients look for a KCM server.
+const DefaultSocket = "/var/run/.heim_org.h5l.kcm-socket"
+
+const noRenewal = "renewal of tickets is not part of this build"
+
+// Descriptor declares the responder and every option of its section.
+func Descriptor() responder.Descriptor {
+	return responder.Descriptor{
+		Name:         "kcm",
+		Socket:       DefaultSocket,
+		SocketOption: "socket_path",
+		SocketMode:   0o666,
+		LoyalClients: true, // Heimdal's library never makes a second connection
+		Sections: []confdb.Section{{
+			Name:    section,
+			Text:    "The Kerberos credential cache server",
+			Options: append(options(), renewalOptions()...),
+		}},
+	}
+}
+
+func options() []confdb.Option {
+	return []confdb.Option{
+		{Key: "socket_path", Kind: confdb.Path, Default: DefaultSocket,
+			Text: "Where the responder listens, unless systemd holds the socket"},
+		{Key: "ccache_storage", Kind: confdb.Word, Default: StorageSecrets, Words: []string{StorageSecrets, StorageSecdb, StorageMemory},
+			Text: "Where caches are kept: by the secrets service, in a database of this responder, or in memory only"},
+		{Key: "max_ccaches", Kind: confdb.Int, Default: "0", Live: true,
+			Text: "How many caches all users together may have; 0 is without limit"},
+		{Key: "max_uid_ccaches", Kind: confdb.Int, Default: "64", Live: true,
+			Text: "How many caches one user may have; 0 is without limit"},
+		{Key: "max_ccache_size", Kind: confdb.Int, Default: "65536", Unit: "KiB", Live: true,
+			Text: "How large one cache may be; 0 is without limit"},
+		{Key: "purge_expired_credentials_interval", Kind: confdb.Duration, Default: "600", Unit: "s", Live: true,
+			Text: "How often expired credentials and caches are removed; 0 is never"},
+		{Key: "purge_expired_grace", Kind: confdb.Duration, Default: "86400", Unit: "s", Live: true,
+			Text: "How long a cache outlives its ticket-granting ticket, so that kinit still knows whose it was"},
+		{Key: "containers_nest_level", Kind: confdb.Int, Default: "4",
+			Refused: "caches are not nested in containers; [secrets/kcm] has the option of the secrets service",
+			Text:    "Not served: how deep containers may be nested"},
+	}
+}
+
+// renewalOptions are known by name only, so that an administrator who sets
+// one is told instead of left to believe that it works.
+func renewalOptions() []confdb.Option {
+	return []confdb.Option{
+		{Key: "tgt_renewal", Kind: confdb.Bool, Default: "false", Refused: noRenewal, Text: "Not served: renew tickets"},
+		{Key: "tgt_renewal_inherit", Kind: confdb.String, Refused: noRenewal, Text: "Not served: the domain whose krb5 options apply to renewal"},
+		{Key: "krb5_renew_interval", Kind: confdb.Duration, Refused: noRenewal, Text: "Not served: how often tickets are looked at for renewal"},
+		{Key: "krb5_renewable_lifetime", Kind: confdb.Duration, Refused: noRenewal, Text: "Not served: the renewable lifetime to ask for"},
+		{Key: "krb5_lifetime", Kind: confdb.Duration, Refused: noRenewal, Text: "Not served: the lifetime to ask for"},
+		{Key: "krb5_validate", Kind: confdb.Bool, Default: "false", Refused: noRenewal, Text: "Not served: verify renewed tickets"},
+		{Key: "krb5_canonicalize", Kind: confdb.Bool, Default: "false", Refused: noRenewal, Text: "Not served: canonicalize the principal"},
+		{Key: "krb5_auth_timeout", Kind: confdb.Duration, Refused: noRenewal, Text: "Not served: how long a renewal may take"},
+	}
+}
+
+// settings are the live options.
+type settings struct {
+	maxCaches     int   // of all users; 0: no limit, as for the next two
+	maxUserCaches int   // of one user
+	maxCacheSize  int64 // bytes
+	purgeInterval time.Duration
+	purgeGrace    time.Duration
+}
+
+func settingsOf(conf *confdb.Snapshot) *settings {
+	options := conf.Section(section)
+	return &settings{
+		maxCaches:     int(options.Int("max_ccaches")),
+		maxUserCaches: int(options.Int("max_uid_ccaches")),
+		maxCacheSize:  options.Int("max_ccache_size") << 10,
+		purgeInterval: options.Duration("purge_expired_credentials_interval"),
+		purgeGrace:    options.Duration("purge_expired_grace"),
+	}
+}

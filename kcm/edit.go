@@ -1,0 +1,133 @@
+package kcm
+
+import (
+	"maps"
+	"slices"
+
+	"gosssd/kcm/protocol"
+)
+
+// edit is a change of one user's caches in the making: the state after it,
+// the records that the store must change for it, and what to tell the bus. An
+// edit that is thrown away has changed nothing.
+type edit struct {
+	state
+	records  map[string][]byte
+	events   []event
+	reserved int // caches counted with the census for this edit
+}
+
+func newEdit(base *state) *edit {
+	return &edit{state: *base, records: map[string][]byte{}}
+}
+
+// fork returns an edit that begins where e has got to.
+func (e *edit) fork() *edit { return newEdit(&e.state) }
+
+// join takes over what was done on a fork of e.
+func (e *edit) join(fork *edit) {
+	e.state = fork.state
+	maps.Copy(e.records, fork.records)
+	e.events = append(e.events, fork.events...)
+	e.reserved += fork.reserved
+}
+
+// add puts a new cache behind all others.
+func (e *edit) add(id protocol.UUID, name string, gid uint32, principal []byte) *cache {
+	c := &cache{id: id, name: name, seq: e.nextCache, gid: gid, mode: defaultMode, principal: principal}
+	e.nextCache++
+	e.caches = append(slices.Clip(e.caches), c)
+	e.header(c)
+	e.tell(created, c)
+	return c
+}
+
+// replace puts c in the place of the cache with its UUID.
+func (e *edit) replace(c *cache) {
+	i := slices.IndexFunc(e.caches, func(old *cache) bool { return old.id == c.id })
+	e.caches = slices.Clone(e.caches)
+	e.caches[i] = c
+}
+
+// header puts c in its place together with its header record.
+func (e *edit) header(c *cache) {
+	record := encodeHeader(c)
+	c.size += int64(len(record) - c.headerSize)
+	c.headerSize = len(record)
+	e.records[headerKey(c.id)] = record
+	e.replace(c)
+}
+
+// empty returns c without credentials but for the same use: identifiers of
+// those it had are not given to others. The caller puts it back.
+func (e *edit) empty(c *cache) *cache {
+	e.forget(c)
+	next := c.copy()
+	next.entries, next.damaged = nil, nil
+	next.firstCred = c.nextCred
+	next.size = int64(c.headerSize)
+	return next
+}
+
+// forget deletes the credentials' records of c.
+func (e *edit) forget(c *cache) {
+	for _, entry := range c.entries {
+		e.records[credentialKey(c.id, entry.seq)] = nil
+	}
+	for _, key := range c.damaged {
+		e.records[key] = nil
+	}
+}
+
+// remove destroys a cache. If it was the chosen default, none is chosen any more.
+func (e *edit) remove(c *cache) {
+	e.forget(c)
+	e.records[headerKey(c.id)] = nil
+	e.caches = slices.DeleteFunc(slices.Clone(e.caches), func(other *cache) bool { return other.id == c.id })
+	if e.preferred == c.id {
+		e.choose(protocol.UUID{})
+	}
+	e.tell(destroyed, c)
+}
+
+// choose makes the cache with this UUID the default; zero chooses none.
+func (e *edit) choose(id protocol.UUID) {
+	e.preferred = id
+	if id == (protocol.UUID{}) {
+		e.records[defaultKey] = nil
+	} else {
+		e.records[defaultKey] = id[:]
+	}
+}
+
+// store adds cred to c, in the place of the one it replaces.
+func (e *edit) store(c *cache, cred *credential) *cache {
+	next, _ := c.with(cred)
+	e.records[credentialKey(next.id, cred.seq)] = cred.record
+	e.replace(next)
+	return next
+}
+
+// fill gives an empty cache many credentials.
+func (e *edit) fill(c *cache, creds []*credential) *cache {
+	next := c.filled(creds)
+	for _, entry := range next.entries {
+		e.records[credentialKey(next.id, entry.seq)] = entry.record
+	}
+	e.replace(next)
+	return next
+}
+
+// drop removes the credentials of c that the function chooses and returns how
+// many they were.
+func (e *edit) drop(c *cache, chosen func(*credential) bool) (*cache, int) {
+	next, dropped := c.without(chosen)
+	if len(dropped) == 0 {
+		return c, 0
+	}
+	for _, cred := range dropped {
+		e.records[credentialKey(c.id, cred.seq)] = nil
+	}
+	e.replace(next)
+	return next, len(dropped)
+}

@@ -1,0 +1,99 @@
+package kcm
+
+import (
+	"errors"
+
+	"gosssd/kcm/protocol"
+)
+
+// refusal is what an operation decided against: the code the client is told
+// and, for the log, why.
+type refusal struct {
+	code protocol.Code
+	why  string
+}
+
+func (r *refusal) Error() string { return r.why }
+
+// What operations decide. The code of errNoCache depends on the operation.
+var (
+	errNoCache      = errors.New("no such cache")
+	errNoPrincipal  = &refusal{protocol.NoFile, "the cache has no principal yet"}
+	errNoCaches     = &refusal{protocol.NoFile, "the user has no caches"}
+	errNoSuchID     = &refusal{protocol.End, "nothing has this UUID"}
+	errNoneFound    = &refusal{protocol.End, "no credential matches"}
+	errNoneRemoved  = &refusal{protocol.NotFound, "no credential matches"}
+	errName         = &refusal{protocol.BadName, "not a name this user may give a cache"}
+	errOtherUser    = &refusal{protocol.BadName, "a cache cannot be moved to another user's name"}
+	errNameTaken    = &refusal{protocol.BadName, "the new owner has a cache of this name"}
+	errMode         = &refusal{protocol.Perm, "the mode of the cache forbids it"}
+	errNotOwner     = &refusal{protocol.Perm, "only root may give a cache away"}
+	errUserFull     = &refusal{protocol.NoMemory, "max_uid_ccaches is reached"}
+	errFull         = &refusal{protocol.NoMemory, "max_ccaches is reached"}
+	errCacheTooBig  = &refusal{protocol.NoMemory, "max_ccache_size is reached"}
+	errReplyTooLong = &refusal{protocol.NoMemory, "the reply would be longer than a frame"}
+)
+
+// What keeps an operation from being run.
+var (
+	errUnsupported = errors.New("operation is not served")
+	errOneByOne    = errors.New("list is longer than a frame; the client asks for each credential instead")
+	errOrphan      = errors.New("credential of a cache that is not there")
+)
+
+// unreadable is a failure to get at a user's records.
+type unreadable struct{ err error }
+
+func (u *unreadable) Error() string { return "the caches cannot be read: " + u.err.Error() }
+func (u *unreadable) Unwrap() error { return u.err }
+
+// unwritten is a failure to commit a change.
+type unwritten struct{ err error }
+
+func (u *unwritten) Error() string { return "the change cannot be written: " + u.err.Error() }
+func (u *unwritten) Unwrap() error { return u.err }
+
+// isQuota reports whether a store refused a change for its size or number.
+func isQuota(err error) bool {
+	var refused interface{ Quota() bool }
+	return errors.As(err, &refused) && refused.Quota()
+}
+
+// gravity says how an error is logged.
+type gravity int
+
+const (
+	ordinary gravity = iota // part of a client's way, like asking for a cache that is not there
+	refused                 // a client does not get what it wants
+	failed                  // something is wrong here
+)
+
+// verdict is the one place where errors become codes. What an operation
+// decided is an inner code; what kept it from being run is an outer code.
+//
+// MIT's client takes KRB5_FCC_INTERNAL, KRB5_CC_IO and KRB5_CC_NOSUPP for
+// "try another way", which after a REPLACE wipes the cache. So the first two
+// are never used, and the last only where another way is wanted.
+func verdict(op *operation, err error) (protocol.Reply, gravity) {
+	var r *refusal
+	var u *unreadable
+	switch {
+	case errors.Is(err, errNoCache):
+		return protocol.Reply{Inner: op.missing}, ordinary
+	case errors.As(err, &r):
+		if r.code == protocol.NoFile || r.code == protocol.End || r.code == protocol.NotFound {
+			return protocol.Reply{Inner: r.code}, ordinary
+		}
+		return protocol.Reply{Inner: r.code}, refused
+	case errors.As(err, &u):
+		return protocol.Reply{Outer: protocol.IOError}, failed
+	case isQuota(err):
+		return protocol.Reply{Inner: protocol.NoMemory}, refused
+	case errors.Is(err, protocol.ErrMalformed):
+		return protocol.Reply{Outer: protocol.BadFormat}, refused
+	case errors.Is(err, errUnsupported), errors.Is(err, errOneByOne):
+		return protocol.Reply{Outer: protocol.NoSupport}, ordinary
+	default:
+		return protocol.Reply{Outer: protocol.WriteFailed}, failed
+	}
+}

@@ -1,0 +1,43 @@
+package kcm
+
+import (
+	"strings"
+
+	"gosssd/kcm/protocol"
+)
+
+// The signals of the responder's interface on the bus. Each carries the uid,
+// the cache's name and its principal, both as text.
+const (
+	created   = "CacheCreated"
+	changed   = "CacheChanged"
+	destroyed = "CacheDestroyed"
+)
+
+// event is a signal that is sent once its change is committed.
+type event struct {
+	member string
+	cache  *cache
+}
+
+// tell notes an event of c. A cache that is created and filled by one change
+// is told of once, as it is at the end.
+func (e *edit) tell(member string, c *cache) {
+	for i := range e.events {
+		if e.events[i].cache.id == c.id && member == changed {
+			e.events[i].cache = c
+			return
+		}
+	}
+	e.events = append(e.events, event{member, c})
+}
+
+// texts returns a cache's name and principal in the form that D-Bus takes.
+func (c *cache) texts() (name, principal string) {
+	name = strings.ToValidUTF8(c.name, "\uFFFD")
+	if c.principal != nil {
+		r := protocol.NewReader(c.principal)
+		principal = strings.ToValidUTF8(r.Principal().String(), "\uFFFD")
+	}
+	return name, principal
+}

@@ -1,0 +1,83 @@
+package kcm
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gosssd/kcm/protocol"
+	"gosssd/responder"
+	"gosssd/responder/log"
+)
+
+func FuzzHeader(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := decodeHeader(protocol.UUID{1}, b)
+		if err == nil && !bytes.Equal(encodeHeader(c), b) {
+			t.Fatalf("header %x printed as %x", b, encodeHeader(c))
+		}
+	})
+}
+
+func FuzzCredentialRecord(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := decodeCredential(1, b)
+		if err == nil && !bytes.Equal(encodeCredential(c.raw()), b) {
+			t.Fatalf("record %x printed otherwise", b)
+		}
+	})
+}
+
+func FuzzKey(f *testing.F) {
+	f.Fuzz(func(t *testing.T, key string) {
+		id, seq, isHeader, err := parseKey(key)
+		if err != nil {
+			return
+		}
+		printed := headerKey(id)
+		if !isHeader {
+			printed = credentialKey(id, seq)
+		}
+		if printed != key {
+			t.Fatalf("key %q printed as %q", key, printed)
+		}
+	})
+}
+
+// FuzzRequests sends whole requests, as a stream, to a server that has
+// something to lose, and sees to it that what is published is what is stored.
+func FuzzRequests(f *testing.F) {
+	f.Fuzz(func(t *testing.T, uid uint32, stream []byte) {
+		r := newRig(t, conf{"max_uid_ccaches": "4", "max_ccache_size": "4"})
+		c := r.client(1000)
+		c.login("1000:a", "alice")
+		c.must(protocol.OpStore, name("1000:a"), service("alice", "host/a"))
+		s := newSession(r.server, responder.Peer{UID: uid % 3 * 500}, log.Discard())
+		requests := frames{from: &stalled{pieces: [][]byte{stream}}}
+		for {
+			body, err := requests.next()
+			if err != nil || s.answer(context.Background(), body) != nil {
+				break
+			}
+			if reply, size, err := protocol.CutReply(s.out); err != nil || size != len(s.out) {
+				t.Fatalf("reply %x: %+v, %v", s.out, reply, err)
+			}
+		}
+		for _, user := range r.server.users.all() {
+			if user.published.Load() != nil {
+				r.checkStore(user.uid)
+			}
+		}
+	})
+}
+
+func TestEveryFuzzTargetHasSeeds(t *testing.T) {
+	for _, target := range []string{"FuzzHeader", "FuzzCredentialRecord", "FuzzKey", "FuzzRequests"} {
+		seeds, err := os.ReadDir(filepath.Join("testdata", "fuzz", target))
+		if err != nil || len(seeds) < 3 {
+			t.Errorf("%s has %d seeds (%v), expected at least 3", target, len(seeds), err)
+		}
+	}
+}

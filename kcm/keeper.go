@@ -1,0 +1,177 @@
+package kcm
+
+import (
+	"context"
+	"time"
+)
+
+// A collection leaves memory when it was not used between as many looks of
+// the keeper.
+const (
+	lookInterval = time.Minute
+	idleLooks    = 5
+)
+
+// keep does what time asks for: it purges and evicts, until ctx ends.
+func (s *Server) keep(ctx context.Context) {
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
+	interval := s.settings.Load().purgeInterval
+	purge := s.schedule(interval)
+	for {
+		select {
+		case <-ctx.Done():
+			purge.Stop()
+			return
+		case <-look.C:
+			s.evictIdle()
+		case <-purge.C:
+			s.purgeExpired(ctx)
+			purge = s.schedule(interval)
+		case <-s.reloaded:
+			if fresh := s.settings.Load().purgeInterval; fresh != interval {
+				purge.Stop()
+				interval, purge = fresh, s.schedule(fresh)
+			}
+		}
+	}
+}
+
+// schedule returns the timer of the next purge; with interval 0 it never fires.
+func (s *Server) schedule(interval time.Duration) *time.Timer {
+	if interval == 0 {
+		s.purgeAt.Store(never)
+		timer := time.NewTimer(time.Hour)
+		timer.Stop()
+		return timer
+	}
+	s.purgeAt.Store(s.now().Add(interval).Unix())
+	return time.NewTimer(interval)
+}
+
+// purgeOwed reports whether the next purge will find something to remove at a
+// user who was served by this process.
+func (s *Server) purgeOwed() bool {
+	at := s.purgeAt.Load()
+	if at == never {
+		return false
+	}
+	now, grace := s.now().Unix(), s.settings.Load().purgeGrace
+	for _, c := range s.users.all() {
+		due := c.due.Load()
+		if state := c.published.Load(); state != nil {
+			due = state.nextPurge(now, grace)
+		}
+		if due != 0 && due < at {
+			return true
+		}
+	}
+	return false
+}
+
+// purgeExpired removes what has expired at every user.
+func (s *Server) purgeExpired(ctx context.Context) {
+	everyone, err := s.users.everyone(ctx)
+	if err != nil {
+		s.users.log.Error("expired credentials stay", "error", err)
+		return
+	}
+	now := s.now().Unix()
+	for _, c := range everyone {
+		if c.published.Load() == nil && c.due.Load() > now {
+			continue
+		}
+		if err := s.purgeUser(ctx, c, now); err != nil {
+			s.users.log.Error("expired credentials stay", "uid", c.uid, "error", err)
+		}
+	}
+}
+
+func (s *Server) purgeUser(ctx context.Context, c *collection, now int64) error {
+	grace := s.settings.Load().purgeGrace
+	return s.look(ctx, c, func(state *state) error {
+		if state.nextPurge(now, grace) >= now {
+			return nil
+		}
+		return c.apply(ctx, func(e *edit) error {
+			e.purge(now, grace)
+			return nil
+		})
+	})
+}
+
+// look shows f the state of a collection. One that was not in memory before
+// does not stay there.
+func (s *Server) look(ctx context.Context, c *collection, f func(*state) error) error {
+	cold := c.published.Load() == nil
+	c.mu.Lock()
+	state, err := c.load(ctx)
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = f(state)
+	if cold && !c.used.Load() {
+		s.evict(c)
+	}
+	return err
+}
+
+func (s *Server) evictIdle() {
+	if s.users.storage == StorageMemory {
+		return // there is no less of it elsewhere
+	}
+	for _, c := range s.users.all() {
+		if c.used.Swap(false) {
+			c.idleLooks = 0
+		} else if c.idleLooks++; c.idleLooks >= idleLooks {
+			s.evict(c)
+		}
+	}
+}
+
+// evict drops a collection from memory, except for when it must be looked at
+// again. One that is being changed stays.
+func (s *Server) evict(c *collection) {
+	if !c.mu.TryLock() {
+		return
+	}
+	defer c.mu.Unlock()
+	if state := c.published.Load(); state != nil {
+		c.due.Store(state.nextPurge(s.now().Unix(), s.settings.Load().purgeGrace))
+		c.published.Store(nil)
+	}
+}
+
+// purgeEveryone removes the expired caches of all users, without grace, and
+// reports whether there were any. It looks at most once a second, or a user
+// who asks for one cache too many could keep it busy.
+func (s *Server) purgeEveryone(ctx context.Context) bool {
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
+	now := s.now().Unix()
+	if s.swept == now {
+		return s.sweptSome
+	}
+	s.swept, s.sweptSome = now, false
+	everyone, err := s.users.everyone(ctx)
+	if err != nil {
+		s.users.log.Error("expired caches stay", "error", err)
+		return false
+	}
+	for _, c := range everyone {
+		removed := 0
+		err := s.look(ctx, c, func(*state) error {
+			return c.apply(ctx, func(e *edit) error {
+				removed = e.purgeCaches(now)
+				return nil
+			})
+		})
+		if err != nil {
+			s.users.log.Error("expired caches stay", "uid", c.uid, "error", err)
+			continue
+		}
+		s.sweptSome = s.sweptSome || removed > 0
+	}
+	return s.sweptSome
+}

@@ -1,0 +1,129 @@
+package kcm
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// nameParam reads the name that comes first in most requests.
+func (s *session) nameParam() []byte {
+	s.name = s.in.Name()
+	return s.name
+}
+
+// collectionOf returns the collection that a name belongs to: for root that
+// of the uid it begins with, for others always the own one, where names of
+// others are simply not found.
+func (s *session) collectionOf(name []byte) *collection {
+	if s.peer.UID != rootUID {
+		return s.own
+	}
+	c := s.own
+	if uid := ownerOf(name); uid != rootUID {
+		c = s.server.users.of(uid)
+	}
+	return c
+}
+
+// find returns the cache called name and its collection, if the client may do
+// with it what the operation does. It is also where a request is left that
+// had parameters missing.
+func (s *session) find(ctx context.Context, name []byte) (*collection, *cache, error) {
+	if err := s.in.Err(); err != nil {
+		return nil, nil, err
+	}
+	owner := s.collectionOf(name)
+	state, err := owner.view(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := state.byName(name)
+	if c == nil && s.peer.UID == rootUID {
+		owner, c, err = s.findStray(ctx, name)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if c == nil {
+		return nil, nil, errNoCache
+	}
+	s.audit(owner)
+	return owner, c, s.permit(c)
+}
+
+// findStray looks for a cache that root gave to another user than its name says.
+func (s *session) findStray(ctx context.Context, name []byte) (*collection, *cache, error) {
+	uid, found := s.server.users.strays.find(name)
+	if !found {
+		return nil, nil, nil
+	}
+	owner := s.server.users.of(uid)
+	state, err := owner.view(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return owner, state.byName(name), nil
+}
+
+// audit logs that root reaches for another user's cache.
+func (s *session) audit(owner *collection) {
+	if owner.uid != s.peer.UID && s.log.On(hclog.Warn) {
+		s.log.Warn("access to another user's cache", "op", s.op.op, "uid", s.peer.UID, "pid", s.peer.PID, "owner", owner.uid, "cache", string(s.name))
+	}
+}
+
+// read is find for operations that only look.
+func (s *session) read(ctx context.Context, name []byte) (*cache, error) {
+	_, c, err := s.find(ctx, name)
+	return c, err
+}
+
+// change lets f change the cache called name, and returns when that is durable.
+func (s *session) change(ctx context.Context, name []byte, f func(*edit, *cache) error) error {
+	owner, c, err := s.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	return owner.changeCache(ctx, c.id, f)
+}
+
+// create lets f change the cache called name, or make it: then it is given
+// nil. Where a limit on the number of caches is in the way, expired ones are
+// removed and f is tried again.
+func (s *session) create(ctx context.Context, name []byte, f func(*edit, *cache) error) error {
+	if err := s.in.Err(); err != nil {
+		return err
+	}
+	owner, c, err := s.find(ctx, name)
+	if errors.Is(err, errNoCache) {
+		if !mayCreate(s.peer.UID, name) {
+			return errName
+		}
+		owner, err = s.collectionOf(name), nil
+		s.audit(owner)
+	}
+	if err != nil {
+		return err
+	}
+	change := func(e *edit) error {
+		c := e.byName(name)
+		if c != nil {
+			if err := s.permit(c); err != nil {
+				return err
+			}
+		}
+		return f(e, c)
+	}
+	if c == nil {
+		if err := s.server.takeCensus(ctx); err != nil {
+			return err
+		}
+	}
+	err = owner.apply(ctx, change)
+	if errors.Is(err, errFull) && s.server.purgeEveryone(ctx) {
+		err = owner.apply(ctx, change)
+	}
+	return err
+}

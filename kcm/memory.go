@@ -1,0 +1,70 @@
+package kcm
+
+import (
+	"context"
+	"maps"
+	"sync"
+)
+
+// Memory is a Store that forgets everything with the process.
+type Memory struct {
+	mu     sync.Mutex
+	owners map[uint32]map[string][]byte
+}
+
+var _ Store = (*Memory)(nil)
+
+// NewMemory returns an empty Memory.
+func NewMemory() *Memory {
+	return &Memory{owners: map[uint32]map[string][]byte{}}
+}
+
+// Owners returns every owner that has records.
+func (m *Memory) Owners(context.Context) ([]uint32, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	uids := make([]uint32, 0, len(m.owners))
+	for uid := range m.owners {
+		uids = append(uids, uid)
+	}
+	return uids, nil
+}
+
+// Load returns the records of one owner.
+func (m *Memory) Load(_ context.Context, uid uint32) (map[string][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	records := make(map[string][]byte, len(m.owners[uid]))
+	maps.Copy(records, m.owners[uid])
+	return records, nil
+}
+
+// Commit applies a change.
+func (m *Memory) Commit(_ context.Context, uid uint32, changes map[string][]byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	records := m.owners[uid]
+	if records == nil {
+		records = map[string][]byte{}
+		m.owners[uid] = records
+	}
+	for key, value := range changes {
+		if value == nil {
+			delete(records, key)
+		} else {
+			records[key] = value
+		}
+	}
+	if len(records) == 0 {
+		delete(m.owners, uid)
+	}
+	return nil
+}
+
+// Close forgets everything.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.owners)
+	return nil
+}

@@ -1,0 +1,114 @@
+package kcm
+
+import (
+	"context"
+
+	"gosssd/kcm/protocol"
+)
+
+// access says what a client must be allowed to do with the cache it names.
+type access uint8
+
+const (
+	nothing access = iota // deny: the operation is not served
+	listing               // its own collection, no particular cache
+	reading               // the cache, which is its own and has owner read permission
+	writing               // the same with write permission
+	owning                // its own, whatever the mode
+)
+
+// operation is a row of the table of operations.
+type operation struct {
+	op      protocol.Op
+	access  access
+	missing protocol.Code // what is answered if there is no such cache
+	handler func(*session, context.Context) error
+}
+
+// operations holds 0 to 28 in their order, then 13001 and 13002. The codes
+// for a cache that is missing are SSSD's where it has the operation.
+var operations = [...]operation{
+	{protocol.OpNoop, listing, 0, (*session).noop},
+	{protocol.OpGetName, reading, protocol.NoFile, (*session).getName},
+	{protocol.OpResolve, listing, 0, (*session).resolve},
+	{protocol.OpGenNew, listing, 0, (*session).genNew},
+	{protocol.OpInitialize, writing, protocol.NoFile, (*session).initialize},
+	{protocol.OpDestroy, writing, protocol.NoFile, (*session).destroy},
+	{protocol.OpStore, writing, protocol.NotFound, (*session).store},
+	{protocol.OpRetrieve, reading, protocol.NoFile, (*session).retrieve},
+	{protocol.OpGetPrincipal, reading, protocol.NoFile, (*session).getPrincipal},
+	{protocol.OpGetCredUUIDList, reading, protocol.NotFound, (*session).getCredUUIDList},
+	{protocol.OpGetCredByUUID, reading, protocol.End, (*session).getCredByUUID},
+	{protocol.OpRemoveCred, writing, protocol.NoFile, (*session).removeCred},
+	{protocol.OpSetFlags, writing, protocol.NoFile, (*session).setFlags},
+	{protocol.OpChown, owning, protocol.NoFile, (*session).chown},
+	{protocol.OpChmod, owning, protocol.NoFile, (*session).chmod},
+	{op: protocol.OpGetInitialTicket}, // this and the next need a KDC client
+	{op: protocol.OpGetTicket},
+	{protocol.OpMoveCache, writing, protocol.NoFile, (*session).moveCache},
+	{protocol.OpGetCacheUUIDList, listing, protocol.NoFile, (*session).getCacheUUIDList},
+	{protocol.OpGetCacheByUUID, listing, protocol.End, (*session).getCacheByUUID},
+	{protocol.OpGetDefaultCache, listing, 0, (*session).getDefaultCache},
+	{protocol.OpSetDefaultCache, owning, protocol.NoFile, (*session).setDefaultCache},
+	{protocol.OpGetKDCOffset, reading, protocol.NoFile, (*session).getKDCOffset},
+	{protocol.OpSetKDCOffset, writing, protocol.NotFound, (*session).setKDCOffset},
+	{op: protocol.OpAddNTLMCred}, // this and the next four need NTLM secrets
+	{op: protocol.OpHaveNTLMCred},
+	{op: protocol.OpDelNTLMCred},
+	{op: protocol.OpDoNTLMAuth},
+	{op: protocol.OpGetNTLMUserList},
+	{protocol.OpGetCredList, reading, protocol.NotFound, (*session).getCredList},
+	{protocol.OpReplace, writing, protocol.NoFile, (*session).replace},
+}
+
+// unknown stands for every operation that is not in the table.
+var unknown = operation{}
+
+// operationOf returns the row of op.
+func operationOf(op protocol.Op) *operation {
+	switch {
+	case op <= protocol.OpGetNTLMUserList:
+		return &operations[op]
+	case op == protocol.OpGetCredList || op == protocol.OpReplace:
+		return &operations[protocol.OpGetNTLMUserList+1+op-protocol.OpGetCredList]
+	}
+	return &unknown
+}
+
+func (o *operation) run(ctx context.Context, s *session) error {
+	if o.access == nothing {
+		return errUnsupported
+	}
+	return o.handler(s, ctx)
+}
+
+// defaultMode is the mode of a new cache: the owner reads and writes.
+const defaultMode = 0o600
+
+const (
+	ownerReads  = 0o400
+	ownerWrites = 0o200
+)
+
+// permit checks what the operation does to c against its mode. That c is in a
+// collection the client may see has been decided before: for a user, only the
+// own one. Group and others have no way to a cache, so only the owner's bits
+// mean something.
+func (s *session) permit(c *cache) error {
+	if s.peer.UID == rootUID {
+		return nil
+	}
+	switch s.op.access {
+	case owning:
+		return nil
+	case reading:
+		if c.mode&ownerReads != 0 {
+			return nil
+		}
+	case writing:
+		if c.mode&ownerWrites != 0 {
+			return nil
+		}
+	}
+	return errMode
+}

@@ -1,0 +1,127 @@
+package kcm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"gosssd/kcm/protocol"
+)
+
+// store adds a credential to a cache, or puts it in the place of the one it
+// replaces.
+func (s *session) store(ctx context.Context) error {
+	name := s.nameParam()
+	raw := s.in.RawCredential()
+	if err := s.in.Err(); err != nil {
+		return err
+	}
+	cred, err := decodeCredential(0, encodeCredential(raw))
+	if err != nil {
+		return err
+	}
+	err = s.change(ctx, name, func(e *edit, c *cache) error {
+		next, err := s.server.fit(e, e.store(c, cred))
+		if err != nil {
+			return err
+		}
+		e.tell(changed, next)
+		return nil
+	})
+	if errors.Is(err, errCacheTooBig) || isQuota(err) {
+		err = errors.Join(err, s.removeBare(ctx, name))
+	}
+	return err
+}
+
+// removeBare removes a cache without tickets: the kinit that began it has
+// just been refused.
+func (s *session) removeBare(ctx context.Context, name []byte) error {
+	return s.change(ctx, name, func(e *edit, c *cache) error {
+		if !c.hasTickets() {
+			e.remove(c)
+		}
+		return nil
+	})
+}
+
+// retrieve looks for one credential as the client's library would, and saves
+// it from having all of them sent.
+func (s *session) retrieve(ctx context.Context) error {
+	name := s.nameParam()
+	flags := protocol.Flags(s.in.Uint32())
+	tag := s.in.Credtag()
+	c, err := s.read(ctx, name)
+	if err != nil {
+		return err
+	}
+	for i := range c.entries {
+		if tag.Matches(&c.entries[i].Credential, flags) {
+			s.out = append(s.out, c.entries[i].raw()...)
+			return nil
+		}
+	}
+	return errNoneFound
+}
+
+func (s *session) removeCred(ctx context.Context) error {
+	name := s.nameParam()
+	flags := protocol.RemoveFlags(s.in.Uint32())
+	tag := s.in.Credtag()
+	return s.change(ctx, name, func(e *edit, c *cache) error {
+		next, removed := e.drop(c, func(cred *credential) bool { return tag.Matches(&cred.Credential, flags) })
+		if removed == 0 {
+			return errNoneRemoved
+		}
+		e.tell(changed, next)
+		return nil
+	})
+}
+
+func (s *session) getCredUUIDList(ctx context.Context) error {
+	c, err := s.read(ctx, s.nameParam())
+	if err != nil {
+		return err
+	}
+	for i := range c.entries {
+		id := c.credentialID(c.entries[i].credential)
+		s.out = append(s.out, id[:]...)
+	}
+	return nil
+}
+
+func (s *session) getCredByUUID(ctx context.Context) error {
+	name := s.nameParam()
+	id := s.in.UUID()
+	c, err := s.read(ctx, name)
+	if err != nil {
+		return err
+	}
+	cred := c.byCredentialID(id)
+	if cred == nil {
+		return errNoSuchID
+	}
+	s.out = append(s.out, cred.raw()...)
+	return nil
+}
+
+// getCredList sends all credentials at once. Where they do not fit into a
+// frame the client is told to ask for them one by one.
+func (s *session) getCredList(ctx context.Context) error {
+	c, err := s.read(ctx, s.nameParam())
+	if err != nil {
+		return err
+	}
+	size := len(s.out) + 4 + 4*len(c.entries) + int(c.size)
+	if size > protocol.MaxReply {
+		return errOneByOne
+	}
+	if size > cap(s.out) {
+		s.out = append(make([]byte, 0, size), s.out...)
+	}
+	s.out = binary.BigEndian.AppendUint32(s.out, uint32(len(c.entries)))
+	for i := range c.entries {
+		s.out = protocol.AppendData(s.out, c.entries[i].raw())
+	}
+	return nil
+}

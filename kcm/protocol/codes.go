@@ -1,0 +1,75 @@
+package protocol
+
+import (
+	"errors"
+	"strconv"
+)
+
+// Code is a result on the wire: 0, a code of krb5's error table, or an errno.
+// MIT and Heimdal number the table alike.
+type Code int32
+
+// krb5Base is the first code of the com_err table "krb5" (krb5_err.et).
+const krb5Base = -1765328384
+
+// The codes a server gives.
+const (
+	OK          Code = 0
+	IOError     Code = 5              // EIO; clients print "Input/output error"
+	BadName     Code = krb5Base + 139 // KRB5_CC_BADNAME
+	NotFound    Code = krb5Base + 141 // KRB5_CC_NOTFOUND: no matching credential
+	End         Code = krb5Base + 142 // KRB5_CC_END: end of a list
+	CCIO        Code = krb5Base + 193 // KRB5_CC_IO
+	Perm        Code = krb5Base + 194 // KRB5_FCC_PERM
+	NoFile      Code = krb5Base + 195 // KRB5_FCC_NOFILE: no such cache
+	Internal    Code = krb5Base + 196 // KRB5_FCC_INTERNAL
+	WriteFailed Code = krb5Base + 197 // KRB5_CC_WRITE
+	NoMemory    Code = krb5Base + 198 // KRB5_CC_NOMEM
+	BadFormat   Code = krb5Base + 199 // KRB5_CC_FORMAT
+	NoSupport   Code = krb5Base + 247 // KRB5_CC_NOSUPP
+)
+
+var codeNames = map[Code]string{
+	OK:          "OK",
+	IOError:     "EIO",
+	BadName:     "KRB5_CC_BADNAME",
+	NotFound:    "KRB5_CC_NOTFOUND",
+	End:         "KRB5_CC_END",
+	CCIO:        "KRB5_CC_IO",
+	Perm:        "KRB5_FCC_PERM",
+	NoFile:      "KRB5_FCC_NOFILE",
+	Internal:    "KRB5_FCC_INTERNAL",
+	WriteFailed: "KRB5_CC_WRITE",
+	NoMemory:    "KRB5_CC_NOMEM",
+	BadFormat:   "KRB5_CC_FORMAT",
+	NoSupport:   "KRB5_CC_NOSUPP",
+}
+
+// String returns the code's name in krb5's headers, or its number.
+func (c Code) String() string {
+	if name, known := codeNames[c]; known {
+		return name
+	}
+	return strconv.Itoa(int(c))
+}
+
+// CodeByName returns the code called name, as String spells it.
+func CodeByName(name string) (Code, bool) {
+	for code, known := range codeNames {
+		if known == name {
+			return code, true
+		}
+	}
+	n, err := strconv.ParseInt(name, 10, 32)
+	return Code(n), err == nil
+}
+
+// What the parsers of this package refuse.
+var (
+	// ErrMalformed is returned for bytes that are not what they should be.
+	ErrMalformed = errors.New("malformed data")
+	// ErrTooLong is returned for a frame that announces more than MaxFrame.
+	ErrTooLong = errors.New("frame is longer than 10 MiB")
+	// ErrVersion is returned for a frame without the header of version 2.0.
+	ErrVersion = errors.New("not a request of KCM protocol version 2.0")
+)

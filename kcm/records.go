@@ -1,0 +1,124 @@
+package kcm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"gosssd/kcm/protocol"
+)
+
+// Keys of a user's records.
+const (
+	defaultKey    = "default" // the UUID of the chosen cache
+	cachePrefix   = "ccache/" // then the UUID of a cache: its header; then "/" and a sequence number: a credential
+	seqDigits     = 16
+	headerKeySize = len(cachePrefix) + 36
+	credKeySize   = headerKeySize + 1 + seqDigits
+)
+
+// The first byte of a header or credential record is the version of its format.
+const (
+	recordVersion     = 1
+	recordVersionSize = 1
+)
+
+func headerKey(id protocol.UUID) string {
+	return string(id.AppendText(append(make([]byte, 0, headerKeySize), cachePrefix...)))
+}
+
+func credentialKey(id protocol.UUID, seq uint64) string {
+	key := append(make([]byte, 0, credKeySize), cachePrefix...)
+	key = append(id.AppendText(key), '/')
+	for shift := 60; shift >= 0; shift -= 4 {
+		key = append(key, "0123456789abcdef"[seq>>shift&15])
+	}
+	return string(key)
+}
+
+// parseKey takes a key apart; seq is 0 and isHeader true for that of a header.
+func parseKey(key string) (id protocol.UUID, seq uint64, isHeader bool, err error) {
+	idText, rest, hasSeq := strings.Cut(strings.TrimPrefix(key, cachePrefix), "/")
+	if !strings.HasPrefix(key, cachePrefix) {
+		return id, 0, false, fmt.Errorf("key of an unknown kind: %w", protocol.ErrMalformed)
+	}
+	if id, err = protocol.ParseUUID(idText); err != nil || !hasSeq {
+		return id, 0, !hasSeq, err
+	}
+	seq, err = strconv.ParseUint(rest, 16, 64)
+	if err != nil || credentialKey(id, seq) != key {
+		return id, 0, false, fmt.Errorf("sequence number %q: %w", rest, protocol.ErrMalformed)
+	}
+	return id, seq, false, nil
+}
+
+// encodeHeader writes what is known of c besides its credentials. Behind the
+// version: sequence number, first credential, gid, mode, offset, name with
+// its length, and the principal if there is one.
+func encodeHeader(c *cache) []byte {
+	b := make([]byte, 0, 64+len(c.name)+len(c.principal))
+	b = append(b, recordVersion)
+	b = binary.BigEndian.AppendUint64(b, c.seq)
+	b = binary.BigEndian.AppendUint64(b, c.firstCred)
+	b = binary.BigEndian.AppendUint32(b, c.gid)
+	b = binary.BigEndian.AppendUint16(b, c.mode)
+	b = binary.BigEndian.AppendUint32(b, uint32(c.offset))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(c.name)))
+	b = append(b, c.name...)
+	return append(b, c.principal...)
+}
+
+// decodeHeader reads what encodeHeader wrote; the UUID is in the key.
+func decodeHeader(id protocol.UUID, b []byte) (*cache, error) {
+	r := protocol.NewReader(b)
+	if version := r.Uint8(); r.Err() == nil && version != recordVersion {
+		return nil, fmt.Errorf("version %d of a cache's record is not known: %w", version, protocol.ErrMalformed)
+	}
+	c := &cache{id: id, size: int64(len(b)), headerSize: len(b)}
+	c.seq = uint64(r.Uint32())<<32 | uint64(r.Uint32())
+	c.firstCred = uint64(r.Uint32())<<32 | uint64(r.Uint32())
+	c.nextCred = c.firstCred
+	c.gid = r.Uint32()
+	c.mode = r.Uint16()
+	c.offset = r.Int32()
+	c.name = string(r.Data())
+	if r.Len() > 0 {
+		c.principal = r.RawPrincipal()
+	}
+	if r.Err() != nil || r.Len() > 0 || len(c.name) > maxName || strings.Contains(c.name, "\x00") {
+		return nil, fmt.Errorf("cache's record: %w", protocol.ErrMalformed)
+	}
+	return c, nil
+}
+
+// encodeCredential makes the record of a credential; raw has been checked.
+func encodeCredential(raw []byte) []byte {
+	return append(append(make([]byte, 0, recordVersionSize+len(raw)), recordVersion), raw...)
+}
+
+// decodeCredential reads what encodeCredential made and keeps record.
+func decodeCredential(seq uint64, record []byte) (*credential, error) {
+	if len(record) < recordVersionSize || record[0] != recordVersion {
+		return nil, fmt.Errorf("version of a credential's record: %w", protocol.ErrMalformed)
+	}
+	parsed, err := protocol.ParseCredential(record[recordVersionSize:])
+	if err != nil {
+		return nil, fmt.Errorf("credential's record: %w", err)
+	}
+	return &credential{Credential: parsed, seq: seq, record: record}, nil
+}
+
+// decodeCredentials makes credentials of what a client sent; their sequence
+// numbers are still to be given.
+func decodeCredentials(list [][]byte) ([]*credential, error) {
+	creds := make([]*credential, 0, len(list))
+	for _, raw := range list {
+		cred, err := decodeCredential(0, encodeCredential(raw))
+		if err != nil {
+			return nil, err
+		}
+		creds = append(creds, cred)
+	}
+	return creds, nil
+}

@@ -1,0 +1,413 @@
+package kcm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"gosssd/confdb"
+	"gosssd/kcm/protocol"
+	"gosssd/responder"
+	"gosssd/responder/log"
+)
+
+// rig is a server with a clock, a store and a bus that the test holds.
+type rig struct {
+	t       testing.TB
+	server  *Server
+	store   *fakeStore
+	clock   atomic.Int64
+	logged  *buffer
+	signals *buffer
+
+	traceAll bool // clients from now on log everything
+}
+
+const startOfTime = 1_800_000_000 // the rig's clock at first
+
+type conf map[string]string
+
+func newRig(t testing.TB, set conf) *rig {
+	t.Helper()
+	r := &rig{t: t, store: &fakeStore{Memory: NewMemory()}, logged: &buffer{}, signals: &buffer{written: make(chan struct{}, 1)}}
+	r.clock.Store(startOfTime)
+	r.start(set)
+	return r
+}
+
+// start begins a server on the rig's store, as after a restart.
+func (r *rig) start(set conf) {
+	r.t.Helper()
+	service := &responder.Service{
+		Descriptor: Descriptor(), Conf: snapshot(r.t, set), Log: log.To(r.logged, log.Mask(0x0070)),
+		Signal: func(member string, values ...any) {
+			r.signals.line(member, values...)
+		},
+	}
+	open := func(string) (Store, error) { return r.store, r.store.fail("open") }
+	now := func() time.Time { return time.Unix(r.clock.Load(), 0) }
+	server := newServer(service, open, now, &randomness{source: rand.NewChaCha8([32]byte{1})})
+	r.server = server
+	r.t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			r.t.Error(err)
+		}
+	})
+}
+
+func snapshot(t testing.TB, set conf) *confdb.Snapshot {
+	t.Helper()
+	snapshot, err := confdb.NewSnapshot(confdb.Schema(Descriptor().Sections), map[string]map[string]string{section: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snapshot
+}
+
+func (r *rig) pass(d time.Duration) { r.clock.Add(int64(d / time.Second)) }
+
+// fakeStore is a Memory that fails and blocks on demand.
+type fakeStore struct {
+	*Memory
+	mu      sync.Mutex
+	failing map[string]error // by operation; "lost commit" writes and fails
+	gate    chan struct{}    // if set, Commit waits until it is closed
+	commits []int            // number of records of each commit
+	entered atomic.Int64     // commits that have begun
+	veto    func() error     // if set, asked before a commit
+	largest int              // if set, how many bytes a commit may have
+}
+
+func (f *fakeStore) fail(operation string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failing[operation]
+}
+
+func (f *fakeStore) set(operation string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failing = map[string]error{operation: err}
+}
+
+func (f *fakeStore) block() (release func()) {
+	gate := make(chan struct{})
+	f.mu.Lock()
+	f.gate = gate
+	f.mu.Unlock()
+	return func() {
+		f.mu.Lock()
+		f.gate = nil
+		f.mu.Unlock()
+		close(gate)
+	}
+}
+
+func (f *fakeStore) Load(ctx context.Context, uid uint32) (map[string][]byte, error) {
+	if err := f.fail("load"); err != nil {
+		return nil, err
+	}
+	return f.Memory.Load(ctx, uid)
+}
+
+func (f *fakeStore) Owners(ctx context.Context) ([]uint32, error) {
+	if err := f.fail("owners"); err != nil {
+		return nil, err
+	}
+	return f.Memory.Owners(ctx)
+}
+
+func (f *fakeStore) Commit(ctx context.Context, uid uint32, changes map[string][]byte) error {
+	f.mu.Lock()
+	gate := f.gate
+	f.commits = append(f.commits, len(changes))
+	f.mu.Unlock()
+	f.entered.Add(1)
+	if gate != nil {
+		<-gate
+	}
+	if err := f.fail("commit"); err != nil {
+		return err
+	}
+	if total := sizeOf(changes); f.largest > 0 && total > f.largest {
+		return quotaError{}
+	}
+	if f.veto != nil {
+		if err := f.veto(); err != nil {
+			return err
+		}
+	}
+	if err := f.Memory.Commit(ctx, uid, changes); err != nil {
+		return err
+	}
+	return f.fail("lost commit")
+}
+
+func sizeOf(records map[string][]byte) (total int) {
+	for _, value := range records {
+		total += len(value)
+	}
+	return total
+}
+
+// Close leaves the records for the next server on the store.
+func (f *fakeStore) Close() error { return nil }
+
+// records returns what the store holds of one user.
+func (f *fakeStore) records(uid uint32) map[string][]byte {
+	records, _ := f.Memory.Load(context.Background(), uid)
+	return records
+}
+
+// checkStore sees to it that the store holds what is published for a user,
+// and nothing else.
+func (r *rig) checkStore(uid uint32) {
+	r.t.Helper()
+	records := r.store.records(uid)
+	stored, damaged := decodeState(records)
+	published := r.server.users.of(uid).published.Load()
+	if len(damaged) > 0 || published == nil {
+		r.t.Fatalf("damaged records %v, published %v", damaged, published)
+	}
+	expected := map[string]bool{}
+	if published.preferred != (protocol.UUID{}) {
+		expected[defaultKey] = true
+	}
+	for i, c := range published.caches {
+		expected[headerKey(c.id)] = true
+		for _, e := range c.entries {
+			expected[credentialKey(c.id, e.seq)] = true
+		}
+		if i >= len(stored.caches) {
+			r.t.Fatalf("%d caches are stored, %d published", len(stored.caches), len(published.caches))
+		}
+		if s := stored.caches[i]; s.name != c.name || s.size != c.size || len(s.entries) != len(c.entries) || s.offset != c.offset || s.mode != c.mode || s.gid != c.gid {
+			r.t.Fatalf("cache %d is stored as %+v, published as %+v", i, s, c)
+		}
+	}
+	equal(r.t, "keys of records", sortedKeys(records), sortedKeys(expected))
+}
+
+// quotaError is a refusal in the way of a store.
+type quotaError struct{}
+
+func (quotaError) Error() string { return "the store is full" }
+func (quotaError) Quota() bool   { return true }
+
+var errDisk = errors.New("the disk is gone")
+
+// randomness makes a source usable by many goroutines.
+type randomness struct {
+	mu     sync.Mutex
+	source io.Reader
+}
+
+func (r *randomness) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.source.Read(p)
+}
+
+// client is one connection to the rig's server.
+type client struct {
+	t    testing.TB
+	uid  uint32
+	conn net.Conn
+	in   []byte
+}
+
+func (r *rig) client(uid uint32) *client {
+	r.t.Helper()
+	near, far := socketPair(r.t)
+	served := make(chan struct{})
+	peer := responder.Peer{UID: uid, GID: uid + 1, PID: 4711}
+	logger := log.To(r.logged, log.Mask(0x0070))
+	if r.traceAll {
+		logger = log.To(r.logged, log.Mask(10))
+	}
+	go func() {
+		defer close(served)
+		defer far.Close()
+		newSession(r.server, peer, logger).serve(context.Background(), far)
+	}()
+	r.t.Cleanup(func() {
+		near.Close()
+		<-served
+	})
+	return &client{t: r.t, uid: uid, conn: near}
+}
+
+func socketPair(t testing.TB) (near, far *net.UnixConn) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends [2]*net.UnixConn
+	for i, fd := range fds {
+		file := os.NewFile(uintptr(fd), "socketpair")
+		conn, err := net.FileConn(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Close()
+		ends[i] = conn.(*net.UnixConn)
+	}
+	return ends[0], ends[1]
+}
+
+// call sends a request and returns its reply.
+func (c *client) call(op protocol.Op, params ...[]byte) protocol.Reply {
+	c.t.Helper()
+	if _, err := c.conn.Write(protocol.AppendRequest(nil, protocol.Request{Op: op, Params: slices.Concat(params...)})); err != nil {
+		c.t.Fatalf("%v: %v", op, err)
+	}
+	reply, err := c.receive()
+	if err != nil {
+		c.t.Fatalf("%v: %v", op, err)
+	}
+	return reply
+}
+
+func (c *client) receive() (protocol.Reply, error) {
+	chunk := make([]byte, 64<<10)
+	for {
+		reply, size, err := protocol.CutReply(c.in)
+		if err != nil || size > 0 {
+			reply.Results = slices.Clone(reply.Results)
+			c.in = c.in[size:]
+			return reply, err
+		}
+		n, err := c.conn.Read(chunk)
+		c.in = append(c.in, chunk[:n]...)
+		if err != nil {
+			return protocol.Reply{}, err
+		}
+	}
+}
+
+// must sends a request that has to succeed and returns its results.
+func (c *client) must(op protocol.Op, params ...[]byte) []byte {
+	c.t.Helper()
+	reply := c.call(op, params...)
+	if reply.Outer != 0 || reply.Inner != 0 {
+		c.t.Fatalf("%v as %d: outer %v, inner %v", op, c.uid, reply.Outer, reply.Inner)
+	}
+	return reply.Results
+}
+
+// refused sends a request that has to end with the given inner code.
+func (c *client) refused(want protocol.Code, op protocol.Op, params ...[]byte) {
+	c.t.Helper()
+	if reply := c.call(op, params...); reply.Outer != 0 || reply.Inner != want {
+		c.t.Fatalf("%v as %d: outer %v, inner %v, want inner %v", op, c.uid, reply.Outer, reply.Inner, want)
+	}
+}
+
+// notRun sends a request that has to end with the given outer code.
+func (c *client) notRun(want protocol.Code, op protocol.Op, params ...[]byte) {
+	c.t.Helper()
+	if reply := c.call(op, params...); reply.Outer != want {
+		c.t.Fatalf("%v as %d: outer %v, inner %v, want outer %v", op, c.uid, reply.Outer, reply.Inner, want)
+	}
+}
+
+func name(s string) []byte  { return protocol.AppendName(nil, s) }
+func u32(n uint32) []byte   { return binary.BigEndian.AppendUint32(nil, n) }
+func u16(n uint16) []byte   { return binary.BigEndian.AppendUint16(nil, n) }
+func princ(s string) []byte { return protocol.AppendPrincipal(nil, principalOf(s)) }
+
+func principalOf(s string) protocol.Principal {
+	names, realm, _ := strings.Cut(s, "@")
+	p := protocol.Principal{Type: 1, Realm: []byte(realm)}
+	for component := range strings.SplitSeq(names, "/") {
+		p.Components = append(p.Components, []byte(component))
+	}
+	return p
+}
+
+const realm = "EXAMPLE.ORG"
+
+// ticket returns a credential that lasts until end, seconds after the rig's start.
+func ticket(clientName, server string, end int) protocol.Credential {
+	return protocol.Credential{
+		Client: principalOf(clientName + "@" + realm), Server: principalOf(server),
+		Key:    protocol.Keyblock{Enctype: 18, Key: make([]byte, 32)},
+		Times:  protocol.Times{Auth: startOfTime, Start: startOfTime, End: uint32(startOfTime + end)},
+		Ticket: []byte("ticket for " + server),
+	}
+}
+
+const tgs = "krbtgt/" + realm + "@" + realm
+
+func tgt(clientName string) []byte { return raw(ticket(clientName, tgs, 36000)) }
+
+func service(clientName, server string) []byte {
+	return raw(ticket(clientName, server+"@"+realm, 36000))
+}
+
+func raw(c protocol.Credential) []byte { return protocol.AppendCredential(nil, c) }
+
+// login is a kinit in the way of krb5 since 1.20.
+func (c *client) login(cacheName, who string) {
+	c.t.Helper()
+	c.must(protocol.OpReplace, name(cacheName), u32(0), princ(who+"@"+realm), protocol.AppendCredentialList(nil, [][]byte{tgt(who)}))
+}
+
+// caches returns the names of the client's caches in their order.
+func (c *client) caches() []string {
+	c.t.Helper()
+	reply := c.call(protocol.OpGetCacheUUIDList)
+	if reply.Inner == protocol.NoFile {
+		return nil
+	}
+	var names []string
+	for id := range slices.Chunk(reply.Results, 16) {
+		names = append(names, strings.TrimSuffix(string(c.must(protocol.OpGetCacheByUUID, id)), "\x00"))
+	}
+	return names
+}
+
+func (c *client) defaultName() string {
+	c.t.Helper()
+	return strings.TrimSuffix(string(c.must(protocol.OpGetDefaultCache)), "\x00")
+}
+
+// servers returns the services of a cache's credentials in their order.
+func (c *client) servers(cacheName string) []string {
+	c.t.Helper()
+	r := protocol.NewReader(c.must(protocol.OpGetCredList, name(cacheName)))
+	var servers []string
+	for _, raw := range r.CredentialList() {
+		cred, err := protocol.ParseCredential(raw)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		servers = append(servers, cred.Server.String())
+	}
+	if r.Err() != nil || r.Len() > 0 {
+		c.t.Fatalf("list of credentials: %v, %d bytes behind it", r.Err(), r.Len())
+	}
+	return servers
+}
+
+func equal[T comparable](t testing.TB, what string, got, want []T) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,91 @@
+package kcm
+
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gosssd/confdb"
+	"gosssd/responder"
+)
+
+// Server is the working part of the responder.
+type Server struct {
+	users    *users
+	settings atomic.Pointer[settings]
+	now      func() time.Time
+	random   io.Reader
+	requests atomic.Uint64
+	failures atomic.Uint64
+
+	stopKeeper context.CancelFunc
+	keeper     sync.WaitGroup
+	reloaded   chan struct{}
+	purgeAt    atomic.Int64 // when the keeper purges next; never, if it does not
+
+	giving sync.Mutex // held while two collections change at once
+
+	sweeping  sync.Mutex
+	swept     int64 // when expired caches of everyone were last removed for a limit's sake
+	sweptSome bool  // and whether there were any
+}
+
+var _ responder.Handler = (*Server)(nil)
+
+// New returns the constructor of the responder. open is called with the word
+// of ccache_storage when records are first needed, and again with the next
+// request if it failed. random must yield unpredictable bytes and, like now,
+// be usable by many goroutines at once.
+func New(open func(storage string) (Store, error), now func() time.Time, random io.Reader) responder.Constructor {
+	return func(service *responder.Service) (responder.Handler, error) {
+		return newServer(service, open, now, random), nil
+	}
+}
+
+func newServer(service *responder.Service, open func(string) (Store, error), now func() time.Time, random io.Reader) *Server {
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Server{now: now, random: random, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
+	s.settings.Store(settingsOf(service.Conf))
+	storage := service.Conf.Section(section).String("ccache_storage")
+	s.users = newUsers(storage, open, service.Log, service.Signal)
+	s.keeper.Go(func() { s.keep(ctx) })
+	return s
+}
+
+// Serve answers one client until it is gone.
+func (s *Server) Serve(ctx context.Context, conn *responder.Conn) {
+	newSession(s, conn.Peer, conn.Log).serve(ctx, conn)
+}
+
+// Reload takes over the live options of a new configuration.
+func (s *Server) Reload(conf *confdb.Snapshot) {
+	s.settings.Store(settingsOf(conf))
+	select {
+	case s.reloaded <- struct{}{}:
+	default: // the keeper will see the newest settings anyway
+	}
+}
+
+// Counters reports totals since the start, and what is in memory now.
+func (s *Server) Counters() map[string]uint64 {
+	counters := s.users.counters()
+	counters["requests"] = s.requests.Load()
+	counters["failures"] = s.failures.Load()
+	return counters
+}
+
+// MayExit reports whether nothing is lost when the process ends: caches are
+// kept elsewhere, and the next purge would find nothing to remove. Without
+// the latter a responder that idles out before every purge would never do one.
+func (s *Server) MayExit() bool {
+	return s.users.storage != StorageMemory && !s.purgeOwed()
+}
+
+// Close ends the keeper and closes the store.
+func (s *Server) Close() error {
+	s.stopKeeper()
+	s.keeper.Wait()
+	return s.users.close()
+}

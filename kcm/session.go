@@ -1,0 +1,123 @@
+package kcm
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"gosssd/kcm/protocol"
+	"gosssd/responder"
+	"gosssd/responder/log"
+)
+
+// session is one client's connection, and the request it has at the moment.
+type session struct {
+	server *Server
+	peer   responder.Peer
+	log    *log.Logger
+	own    *collection // of the client's uid
+
+	op   *operation
+	in   protocol.Reader // parameters that are not read yet
+	name []byte          // the cache that the request names; for the log
+	out  []byte          // the reply
+}
+
+func newSession(s *Server, peer responder.Peer, logger *log.Logger) *session {
+	return &session{server: s, peer: peer, log: logger, own: s.users.of(peer.UID)}
+}
+
+// serve answers requests until the client is gone or is to be dropped.
+func (s *session) serve(ctx context.Context, conn stream) {
+	requests := frames{from: conn}
+	for {
+		body, err := requests.next()
+		if err == nil {
+			err = s.answer(ctx, body)
+		}
+		if err == nil {
+			err = s.send(conn)
+		}
+		if err != nil {
+			s.dropped(err)
+			return
+		}
+	}
+}
+
+// answer runs one request and leaves the reply in out. An error means that
+// the client does not speak the protocol.
+func (s *session) answer(ctx context.Context, body []byte) error {
+	request, err := protocol.ParseRequest(body)
+	if err != nil {
+		return err
+	}
+	s.server.requests.Add(1)
+	s.op = operationOf(request.Op)
+	s.in = protocol.NewReader(request.Params)
+	s.name = nil
+	s.out = protocol.BeginReply(s.out[:0])
+	err = s.op.run(ctx, s)
+	if err == nil && len(s.out) > protocol.MaxReply {
+		err = errReplyTooLong
+	}
+	if err != nil {
+		reply, gravity := verdict(s.op, err)
+		s.report(request.Op, err, reply, gravity)
+		s.out = protocol.AppendReply(s.out[:0], reply)
+		return nil
+	}
+	protocol.EndReply(s.out, 0)
+	if s.log.On(hclog.Debug) {
+		s.log.Debug("request served", "op", request.Op, "uid", s.peer.UID, "pid", s.peer.PID, "cache", string(s.name), "bytes", len(s.out))
+	}
+	return nil
+}
+
+func (s *session) send(conn stream) error {
+	if err := conn.SetWriteDeadline(time.Now().Add(replyTimeout)); err != nil {
+		return err
+	}
+	_, err := conn.Write(s.out)
+	if cap(s.out) > keptBuffer {
+		s.out = nil
+	}
+	return err
+}
+
+// report logs a request that was not served.
+func (s *session) report(op protocol.Op, err error, reply protocol.Reply, g gravity) {
+	code := reply.Inner
+	if reply.Outer != 0 {
+		code = reply.Outer
+	}
+	level, what := hclog.Debug, "request answered with a code"
+	switch g {
+	case refused:
+		level, what = hclog.Warn, "request refused"
+	case failed:
+		level, what = hclog.Error, "request failed"
+	}
+	if g != ordinary {
+		s.server.failures.Add(1)
+	}
+	if s.log.On(level) {
+		s.log.Log(level, what, "op", op, "uid", s.peer.UID, "pid", s.peer.PID, "cache", string(s.name), "code", code, "reason", err)
+	}
+}
+
+// dropped logs why a connection ends, where that is not the client's own way.
+func (s *session) dropped(err error) {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, protocol.ErrVersion), errors.Is(err, protocol.ErrTooLong):
+		s.log.Warn("client dropped", "uid", s.peer.UID, "pid", s.peer.PID, "reason", err)
+	default:
+		s.log.Debug("client gone", "uid", s.peer.UID, "pid", s.peer.PID, "reason", err)
+	}
+}

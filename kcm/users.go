@@ -1,0 +1,128 @@
+package kcm
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"gosssd/responder/log"
+)
+
+// users holds the collection of every user that was asked for, and the store
+// behind them. An idle user's collection is an empty shell.
+type users struct {
+	storage string // the word of ccache_storage
+	log     *log.Logger
+	signal  func(member string, values ...any)
+	census  census
+	strays  strays
+	loads   atomic.Uint64
+	commits atomic.Uint64
+
+	surveyed atomic.Bool // collections has every owner the store knows
+
+	mu          sync.RWMutex
+	collections map[uint32]*collection
+
+	opening sync.Mutex
+	open    func(storage string) (Store, error)
+	opened  Store // nil until it was needed
+}
+
+func newUsers(storage string, open func(string) (Store, error), logger *log.Logger, signal func(string, ...any)) *users {
+	return &users{
+		storage: storage, open: open, log: logger, signal: signal,
+		collections: map[uint32]*collection{},
+		census:      census{caches: map[uint32]int{}},
+		strays:      strays{owner: map[string]uint32{}},
+	}
+}
+
+// of returns the collection of one user.
+func (u *users) of(uid uint32) *collection {
+	u.mu.RLock()
+	c := u.collections[uid]
+	u.mu.RUnlock()
+	if c != nil {
+		return c
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if c = u.collections[uid]; c == nil {
+		c = &collection{uid: uid, users: u}
+		u.collections[uid] = c
+	}
+	return c
+}
+
+// all returns every collection there is a shell of.
+func (u *users) all() []*collection {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	list := make([]*collection, 0, len(u.collections))
+	for _, c := range u.collections {
+		list = append(list, c)
+	}
+	return list
+}
+
+// everyone returns the collections of all users, those included that only the
+// store knows. It asks the store once: nobody else adds owners.
+func (u *users) everyone(ctx context.Context) ([]*collection, error) {
+	if u.surveyed.Load() {
+		return u.all(), nil
+	}
+	store, err := u.store()
+	if err != nil {
+		return nil, &unreadable{err}
+	}
+	owners, err := store.Owners(ctx)
+	if err != nil {
+		return nil, &unreadable{err}
+	}
+	for _, uid := range owners {
+		u.of(uid)
+	}
+	u.surveyed.Store(true)
+	return u.all(), nil
+}
+
+// store returns the store and opens it first where that is still to be done.
+func (u *users) store() (Store, error) {
+	u.opening.Lock()
+	defer u.opening.Unlock()
+	if u.opened == nil {
+		store, err := u.open(u.storage)
+		if err != nil {
+			return nil, err
+		}
+		u.opened = store
+	}
+	return u.opened, nil
+}
+
+func (u *users) close() error {
+	u.opening.Lock()
+	defer u.opening.Unlock()
+	if u.opened == nil {
+		return nil
+	}
+	return u.opened.Close()
+}
+
+func (u *users) counters() map[string]uint64 {
+	counters := map[string]uint64{"loads": u.loads.Load(), "commits": u.commits.Load()}
+	for _, c := range u.all() {
+		s := c.published.Load()
+		if s == nil {
+			continue
+		}
+		counters["users"]++
+		for _, cache := range s.caches {
+			counters["caches"]++
+			counters["credentials"] += uint64(len(cache.entries))
+			counters["bytes"] += uint64(cache.size)
+		}
+	}
+	return counters
+}
