@@ -19,6 +19,27 @@ func TestOwnerOfAName(t *testing.T) {
 	}
 }
 
+func TestAnEmptyNameMeansTheDefaultCache(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.client(1000)
+	c.refused(protocol.NoFile, protocol.OpGetPrincipal, name(""))
+	c.must(protocol.OpInitialize, name(""), princ("alice@"+realm))
+	if got := c.must(protocol.OpGetName, name("")); string(got) != "1000\x00" {
+		t.Errorf("the first cache is called %q", got)
+	}
+	c.login("1000:other", "bob")
+	c.must(protocol.OpSetDefaultCache, name("1000:other"))
+	if got := c.must(protocol.OpGetName, name("")); string(got) != "1000:other\x00" {
+		t.Errorf("the default is called %q", got)
+	}
+	c.must(protocol.OpMoveCache, name("1000"), name(""))
+	if got := c.must(protocol.OpGetName, name("")); string(got) != "1000:other\x00" {
+		t.Errorf("after a move to the default it is called %q", got)
+	}
+	c.must(protocol.OpDestroy, name(""))
+	c.refused(protocol.NoFile, protocol.OpGetPrincipal, name(""))
+}
+
 func TestNamesAUserMayGive(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.client(1000)
@@ -29,7 +50,7 @@ func TestNamesAUserMayGive(t *testing.T) {
 		}
 	}
 	r.checkStore(1000)
-	for _, n := range []string{"", "1001", "1001:x", "10001", "100", "1000x", "01000", "foo", "0", "1000:" + strings.Repeat("x", maxName-4)} {
+	for _, n := range []string{"1001", "1001:x", "10001", "100", "1000x", "01000", "foo", "0", "1000:" + strings.Repeat("x", maxName-4)} {
 		c.refused(protocol.BadName, protocol.OpInitialize, name(n), princ("alice@"+realm))
 		c.refused(protocol.BadName, protocol.OpReplace, name(n), u32(0), princ("alice@"+realm), u32(0))
 		c.refused(protocol.BadName, protocol.OpSetDefaultCache, name(n))

@@ -8,9 +8,31 @@ import (
 )
 
 // nameParam reads the name that comes first in most requests.
-func (s *session) nameParam() []byte {
-	s.name = s.in.Name()
+func (s *session) nameParam(ctx context.Context) []byte {
+	s.name = s.cacheName(ctx)
 	return s.name
+}
+
+// cacheName reads the name of a cache. An empty one is what Heimdal 7 sends
+// for "KCM:" and means the default cache.
+func (s *session) cacheName(ctx context.Context) []byte {
+	name := s.in.Name()
+	if len(name) == 0 && s.in.Err() == nil {
+		return s.appendDefaultName(ctx, nil)
+	}
+	return name
+}
+
+// appendDefaultName appends the name of the client's default cache, or that
+// which a first one should get. Where caches cannot be read it is the latter;
+// the operation will find out the same and say so.
+func (s *session) appendDefaultName(ctx context.Context, b []byte) []byte {
+	if state, err := s.own.view(ctx); err == nil {
+		if c := state.defaultCache(); c != nil {
+			return append(b, c.name...)
+		}
+	}
+	return firstName(b, s.peer.UID)
 }
 
 // collectionOf returns the collection that a name belongs to: for root that

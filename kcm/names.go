@@ -39,7 +39,7 @@ func mayCreate(uid uint32, name []byte) bool {
 	return uid == rootUID || ownerOf(name) == uid
 }
 
-// defaultName is the name of a user's cache who has none.
-func defaultName(b []byte, uid uint32) []byte {
+// firstName is the name that the first cache of a user should get.
+func firstName(b []byte, uid uint32) []byte {
 	return strconv.AppendUint(b, uint64(uid), 10)
 }

@@ -15,8 +15,8 @@ func (s *session) noop(context.Context) error { return nil }
 
 // resolve is what a client library does without asking anybody: the cache
 // need not exist.
-func (s *session) resolve(context.Context) error {
-	name := s.nameParam()
+func (s *session) resolve(ctx context.Context) error {
+	name := s.nameParam(ctx)
 	if err := s.in.Err(); err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func (s *session) resolve(context.Context) error {
 }
 
 func (s *session) getName(ctx context.Context) error {
-	c, err := s.read(ctx, s.nameParam())
+	c, err := s.read(ctx, s.nameParam(ctx))
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (s *session) getName(ctx context.Context) error {
 }
 
 func (s *session) getPrincipal(ctx context.Context) error {
-	c, err := s.read(ctx, s.nameParam())
+	c, err := s.read(ctx, s.nameParam(ctx))
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (s *session) getPrincipal(ctx context.Context) error {
 // initialize makes a cache, or empties one that is there; it stays the same
 // cache at the same place in the list.
 func (s *session) initialize(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	principal := clone(s.in.RawPrincipal())
 	return s.create(ctx, name, func(e *edit, c *cache) error {
 		if c == nil {
@@ -93,7 +93,7 @@ func (s *session) addCache(e *edit, name, principal []byte) (*cache, error) {
 // replace makes a cache or exchanges the whole content of one, in one commit:
 // nobody, and no crash, ever sees it half done.
 func (s *session) replace(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	offset := s.in.Int32()
 	principal := clone(s.in.RawPrincipal())
 	creds, err := decodeCredentials(s.in.CredentialList())
@@ -128,7 +128,7 @@ func (s *session) fill(e *edit, c *cache, offset int32, principal []byte, creds 
 }
 
 func (s *session) destroy(ctx context.Context) error {
-	return s.change(ctx, s.nameParam(), func(e *edit, c *cache) error {
+	return s.change(ctx, s.nameParam(ctx), func(e *edit, c *cache) error {
 		e.remove(c)
 		return nil
 	})
@@ -137,7 +137,7 @@ func (s *session) destroy(ctx context.Context) error {
 // moveCache gives the content of one cache to another and destroys the first.
 // UUID, mode and being the default stay with the name.
 func (s *session) moveCache(ctx context.Context) error {
-	from, to := s.nameParam(), s.in.Name()
+	from, to := s.nameParam(ctx), s.cacheName(ctx)
 	owner, source, err := s.find(ctx, from)
 	if err != nil {
 		return err
@@ -181,14 +181,14 @@ func (e *edit) move(src, dst *cache) {
 
 // setFlags has no flag to set: those of the protocol speak of files.
 func (s *session) setFlags(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	s.in.Uint32()
 	_, err := s.read(ctx, name)
 	return err
 }
 
 func (s *session) getKDCOffset(ctx context.Context) error {
-	c, err := s.read(ctx, s.nameParam())
+	c, err := s.read(ctx, s.nameParam(ctx))
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (s *session) getKDCOffset(ctx context.Context) error {
 }
 
 func (s *session) setKDCOffset(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	offset := s.in.Int32()
 	return s.change(ctx, name, func(e *edit, c *cache) error {
 		// SSSD gave the greatest offset for "none" once, and ignores it.

@@ -11,7 +11,7 @@ import (
 // store adds a credential to a cache, or puts it in the place of the one it
 // replaces.
 func (s *session) store(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	raw := s.in.RawCredential()
 	if err := s.in.Err(); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (s *session) removeBare(ctx context.Context, name []byte) error {
 // retrieve looks for one credential as the client's library would, and saves
 // it from having all of them sent.
 func (s *session) retrieve(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	flags := protocol.Flags(s.in.Uint32())
 	tag := s.in.Credtag()
 	c, err := s.read(ctx, name)
@@ -65,7 +65,7 @@ func (s *session) retrieve(ctx context.Context) error {
 }
 
 func (s *session) removeCred(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	flags := protocol.RemoveFlags(s.in.Uint32())
 	tag := s.in.Credtag()
 	return s.change(ctx, name, func(e *edit, c *cache) error {
@@ -79,7 +79,7 @@ func (s *session) removeCred(ctx context.Context) error {
 }
 
 func (s *session) getCredUUIDList(ctx context.Context) error {
-	c, err := s.read(ctx, s.nameParam())
+	c, err := s.read(ctx, s.nameParam(ctx))
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (s *session) getCredUUIDList(ctx context.Context) error {
 }
 
 func (s *session) getCredByUUID(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	id := s.in.UUID()
 	c, err := s.read(ctx, name)
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *session) getCredByUUID(ctx context.Context) error {
 // getCredList sends all credentials at once. Where they do not fit into a
 // frame the client is told to ask for them one by one.
 func (s *session) getCredList(ctx context.Context) error {
-	c, err := s.read(ctx, s.nameParam())
+	c, err := s.read(ctx, s.nameParam(ctx))
 	if err != nil {
 		return err
 	}

@@ -52,25 +52,20 @@ func (s *session) getCacheByUUID(ctx context.Context) error {
 	return nil
 }
 
-// getDefaultCache always has an answer; a user without caches is told the
-// name that a first one should get.
+// getDefaultCache always has an answer where caches can be read; a user without
+// any is told the name that a first one should get.
 func (s *session) getDefaultCache(ctx context.Context) error {
-	state, err := s.own.view(ctx)
-	if err != nil {
+	if _, err := s.own.view(ctx); err != nil {
 		return err
 	}
-	if c := state.defaultCache(); c != nil {
-		s.out = protocol.AppendName(s.out, c.name)
-		return nil
-	}
-	s.out = append(defaultName(s.out, s.peer.UID), 0)
+	s.out = append(s.appendDefaultName(ctx, s.out), 0)
 	return nil
 }
 
 // setDefaultCache chooses the default. A cache that is not there is made
 // without a principal: sshd chooses before it knows whose tickets will come.
 func (s *session) setDefaultCache(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	return s.create(ctx, name, func(e *edit, c *cache) error {
 		if c == nil {
 			var err error

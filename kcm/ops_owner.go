@@ -10,7 +10,7 @@ import (
 const permissions = 0o777
 
 func (s *session) chmod(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	mode := s.in.Uint16()
 	return s.change(ctx, name, func(e *edit, c *cache) error {
 		next := c.copy()
@@ -24,7 +24,7 @@ func (s *session) chmod(ctx context.Context) error {
 // could would plant tickets at others. It keeps its name, and shows in the
 // new owner's list.
 func (s *session) chown(ctx context.Context) error {
-	name := s.nameParam()
+	name := s.nameParam(ctx)
 	uid, gid := s.in.Uint32(), s.in.Uint32()
 	owner, c, err := s.find(ctx, name)
 	if err != nil {
