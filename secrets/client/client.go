@@ -1,0 +1,108 @@
+// Package client keeps Kerberos credential caches in the kcm hive of the
+// secrets service. It speaks the little of HTTP/1.1 that this needs, over
+// connections that are kept, so that the process using it stays small.
+package client
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"gosssd/secrets/records"
+)
+
+const (
+	// maxConns bounds the connections to the service, busy and kept.
+	maxConns = 8
+	// callTimeout bounds one call, the start of the service included: its
+	// socket may be held by systemd and the process only be starting.
+	callTimeout = 30 * time.Second
+)
+
+// Client is the kcm hive of a secrets service. It is safe for concurrent use.
+type Client struct {
+	path  string
+	slots chan struct{} // one for every connection in use
+	kept  chan *conn    // connections at rest
+}
+
+// New returns a client of the service that listens at path. The connection is
+// made when the first call needs it.
+func New(path string) *Client {
+	return &Client{
+		path:  path,
+		slots: make(chan struct{}, maxConns),
+		kept:  make(chan *conn, maxConns),
+	}
+}
+
+const hive = "/kcm/persistent/"
+
+func owned(uid uint32) string { return hive + strconv.FormatUint(uint64(uid), 10) + "/" }
+
+// Owners lists the users that have records.
+func (c *Client) Owners(ctx context.Context) ([]uint32, error) {
+	body, err := c.call(ctx, "GET", hive, nil)
+	if err != nil {
+		return nil, fmt.Errorf("list owners at %s: %w", c.path, err)
+	}
+	all, err := records.Parse(body)
+	if err != nil {
+		return nil, fmt.Errorf("list owners at %s: %w", c.path, err)
+	}
+	owners := make([]uint32, 0, len(all))
+	for _, record := range all {
+		uid, err := strconv.ParseUint(record.Key, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("list owners at %s: %w", c.path, records.ErrMalformed)
+		}
+		owners = append(owners, uint32(uid))
+	}
+	return owners, nil
+}
+
+// Load returns every record of one user by its key; none is not an error.
+func (c *Client) Load(ctx context.Context, uid uint32) (map[string][]byte, error) {
+	body, err := c.call(ctx, "GET", owned(uid), nil)
+	if err != nil {
+		return nil, fmt.Errorf("load records of uid %d at %s: %w", uid, c.path, err)
+	}
+	all, err := records.ParseMap(body)
+	if err != nil {
+		return nil, fmt.Errorf("load records of uid %d at %s: %w", uid, c.path, err)
+	}
+	return all, nil
+}
+
+// Commit makes all changes to the records of one user, or none; a nil value
+// deletes. When it returns nil they are on disk. After an error that is
+// neither ErrQuota nor ErrTooLarge it is not known whether they were made;
+// making them again does no harm.
+func (c *Client) Commit(ctx context.Context, uid uint32, changes map[string][]byte) error {
+	size := 0
+	for key, value := range changes {
+		size += records.Size(key, value)
+	}
+	batch := make([]byte, 0, size)
+	for key, value := range changes {
+		batch = records.Append(batch, key, value)
+	}
+	defer clear(batch)
+	if _, err := c.call(ctx, "PATCH", owned(uid), batch); err != nil {
+		return fmt.Errorf("commit records of uid %d at %s: %w", uid, c.path, err)
+	}
+	return nil
+}
+
+// Close closes the connections at rest. Calls must have ended before.
+func (c *Client) Close() error {
+	for {
+		select {
+		case k := <-c.kept:
+			k.Close()
+		default:
+			return nil
+		}
+	}
+}

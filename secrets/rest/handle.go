@@ -1,0 +1,125 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"gosssd/confdb"
+	"gosssd/secrets"
+	"gosssd/secrets/proxy"
+)
+
+// provider keeps the secrets of users: here, or elsewhere.
+type provider interface {
+	// answer replies to a request about a place, or returns an error without
+	// having replied.
+	answer(w http.ResponseWriter, r *http.Request, at place) error
+}
+
+// ServeHTTP answers one request.
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.requests.Add(1)
+	// A client that hangs up, or stops sending because the service drains,
+	// must not take back a change that was begun.
+	r = r.WithContext(context.WithoutCancel(r.Context()))
+	err := s.handle(w, r)
+	if err == nil {
+		return
+	}
+	status, text := statusOf(err)
+	s.note(r, status, err)
+	answerStatus(w, r, status, text)
+}
+
+func (s *service) handle(w http.ResponseWriter, r *http.Request) error {
+	c := sessionOf(r)
+	if c.log.On(hclog.Debug) {
+		c.log.Debug("request", "method", r.Method, "uid", c.peer.UID, "length", r.ContentLength)
+	}
+	if isRekey(r) && trusted(c.peer) {
+		return s.local.rekey(w, r)
+	}
+	at, err := route(c.peer, r.URL)
+	if err != nil {
+		return err
+	}
+	now := s.settings.Load()
+	if at.hive == usersHive {
+		if p := now.proxies[at.uid]; p != nil {
+			return p.answer(w, r, at)
+		}
+		return s.local.with(now.users).answer(w, r, at)
+	}
+	return s.local.with(now.kcm).answer(w, r, at)
+}
+
+// note counts and logs what was not answered with success. Names and values of
+// secrets are left out.
+func (s *service) note(r *http.Request, status int, err error) {
+	c := sessionOf(r)
+	if status == http.StatusInternalServerError || status == http.StatusGatewayTimeout {
+		s.failed.Add(1)
+		c.log.Error("a request failed", "method", r.Method, "uid", c.peer.UID, "pid", c.peer.PID, "error", err)
+		return
+	}
+	s.refused.Add(1)
+	if status == http.StatusNotFound || status == http.StatusConflict {
+		c.log.Debug("a request was refused", "method", r.Method, "uid", c.peer.UID, "status", status, "reason", err)
+		return
+	}
+	c.log.Warn("a request was refused", "method", r.Method, "uid", c.peer.UID, "pid", c.peer.PID, "status", status, "reason", err)
+}
+
+// resolve makes the providers that a configuration asks for. One that cannot
+// be made fails the requests of its user only.
+func (s *service) resolve(conf *confdb.Snapshot) *settings {
+	read := secrets.Resolve(conf)
+	now := &settings{users: read.Users, kcm: read.KCM, proxies: map[uint32]provider{}}
+	for _, name := range read.Nobody {
+		s.log.Warn("a section of a user has no effect, its name must end in a UID", "section", name)
+	}
+	for uid, config := range read.Proxies {
+		p, err := proxy.New(config)
+		if err != nil {
+			s.log.Error("the proxy of a user cannot be used", "uid", uid, "error", err)
+			now.proxies[uid] = broken{err}
+			continue
+		}
+		now.proxies[uid] = &forwarded{proxy: p, limit: bodyLimit(jsonType, read.Users.PayloadLimit())}
+	}
+	return now
+}
+
+// broken stands for a provider that could not be made.
+type broken struct{ err error }
+
+func (b broken) answer(http.ResponseWriter, *http.Request, place) error { return b.err }
+
+// forwarded is the provider that asks a Custodia server.
+type forwarded struct {
+	proxy *proxy.Proxy
+	limit int64 // bytes of a body
+}
+
+func (f *forwarded) answer(w http.ResponseWriter, r *http.Request, at place) error {
+	switch r.Method {
+	case http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete:
+	default:
+		return errBadRequest
+	}
+	if r.ContentLength > f.limit {
+		return errTooLarge
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, f.limit)
+	return f.proxy.Forward(w, r, at.raw)
+}
+
+// isRekey recognises the one request that is not about secrets: root's
+// POST /vault/rekey, which is answered when everything is sealed under the new
+// master key.
+func isRekey(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.EqualFold(r.URL.EscapedPath(), "/vault/rekey")
+}

@@ -1,0 +1,104 @@
+// Package rest is the secrets service: the HTTP interface of sssd-secrets(5)
+// over a Unix socket, in front of the encrypted vault or of a Custodia server.
+package rest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"sync/atomic"
+
+	"gosssd/confdb"
+	"gosssd/responder"
+	"gosssd/responder/log"
+	"gosssd/secrets"
+	"gosssd/secrets/vault"
+)
+
+// Database is the file of the vault.
+const Database = "secrets.db"
+
+// New makes the constructor of the service. open opens its vault: vault.Open,
+// but for tests. A vault that cannot be opened is no reason not to start:
+// requests are answered with 500 and the log says why, until it can be.
+func New(open func(dir string, opts vault.Options) (*vault.Vault, error)) responder.Constructor {
+	return func(svc *responder.Service) (responder.Handler, error) {
+		locked, err := vault.Harden()
+		if err != nil {
+			svc.Log.Warn("memory is not protected", "error", err)
+		}
+		svc.Log.Info("memory is kept from core dumps", "locked", locked)
+		s := &service{
+			log:     svc.Log,
+			started: newListener(),
+			local: &local{vault: &lazyVault{
+				open:    open,
+				dir:     svc.Root.Path(responder.SecretsDir),
+				options: options(),
+			}},
+			served: make(chan error, 1),
+		}
+		s.settings.Store(s.resolve(svc.Conf))
+		if _, err := s.local.vault.get(); err != nil {
+			svc.Log.Error("the vault cannot be opened, requests will fail", "error", err)
+		}
+		s.start()
+		return s, nil
+	}
+}
+
+func options() vault.Options {
+	return vault.Options{
+		File:       Database,
+		OwnerUID:   uint32(os.Geteuid()),
+		Credential: vault.Credential("secrets.mkey"),
+		Rules:      map[string]vault.Rule{usersHive: userRule, kcmHive: kcmRule},
+	}
+}
+
+// service is the working part of the responder.
+type service struct {
+	log      *log.Logger
+	settings atomic.Pointer[settings]
+	local    *local
+	started  *listener
+	server   *http.Server
+	served   chan error // of server.Serve
+
+	requests, refused, failed atomic.Uint64
+}
+
+var _ responder.Handler = (*service)(nil)
+
+// settings is one generation of the configuration.
+type settings struct {
+	users, kcm secrets.Quota
+	proxies    map[uint32]provider
+}
+
+// Reload takes over quotas and providers; requests under way end with the old
+// ones.
+func (s *service) Reload(conf *confdb.Snapshot) { s.settings.Store(s.resolve(conf)) }
+
+// Counters reports the requests so far, and how many of them were refused
+// (4xx, 507) and failed (500).
+func (s *service) Counters() map[string]uint64 {
+	return map[string]uint64{
+		"requests": s.requests.Load(),
+		"refused":  s.refused.Load(),
+		"failed":   s.failed.Load(),
+	}
+}
+
+// MayExit is always true: an acknowledged change is on disk.
+func (s *service) MayExit() bool { return true }
+
+// Close ends the service after the last client is gone.
+func (s *service) Close() error {
+	err := s.server.Shutdown(context.Background())
+	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return errors.Join(err, s.local.vault.close())
+}

@@ -1,0 +1,72 @@
+package secrets
+
+import (
+	"reflect"
+	"testing"
+
+	"gosssd/confdb"
+)
+
+func resolve(t *testing.T, values map[string]map[string]string) Settings {
+	t.Helper()
+	conf, err := confdb.NewSnapshot(confdb.Schema(Descriptor().Sections), values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Resolve(conf)
+}
+
+func TestQuotasAreLayered(t *testing.T) {
+	s := resolve(t, map[string]map[string]string{
+		"secrets":         {"max_secrets": "10", "max_uid_secrets": "5", "containers_nest_level": "1"},
+		"secrets/secrets": {"max_secrets": "20", "max_payload_size": "0"},
+		"secrets/kcm":     {"max_uid_secrets": "7"},
+	})
+	if want := (Quota{NestLevel: 1, Secrets: 20, UIDSecrets: 5, Payload: 0}); s.Users != want {
+		t.Errorf("users have %+v, want %+v", s.Users, want)
+	}
+	if want := (Quota{NestLevel: 4, Secrets: 256, UIDSecrets: 7, Payload: 64 << 20}); s.KCM != want {
+		t.Errorf("kcm has %+v, want %+v", s.KCM, want)
+	}
+	if s.Users.PayloadLimit() != MaxPayload || s.KCM.PayloadLimit() != 64<<20 {
+		t.Error("a payload without limit is not limited by what can be held")
+	}
+}
+
+func TestProxiesAreOfSingleUsers(t *testing.T) {
+	s := resolve(t, map[string]map[string]string{
+		"secrets":            {"cacert": "/ca", "verify_host": "false", "password": "p"},
+		"secrets/users/1000": {"provider": "Proxy", "proxy_url": "https://x/", "verify_host": "true", "forward_headers": "a, b"},
+		"secrets/users/1001": {"proxy_url": "https://x/"},
+		"secrets/users/me":   {"provider": "proxy"},
+	})
+	want := map[uint32]Proxy{1000: {
+		URL: "https://x/", CACert: "/ca", Password: "p", VerifyPeer: true, VerifyHost: true, ForwardHeaders: []string{"a", "b"},
+	}}
+	if !reflect.DeepEqual(s.Proxies, want) {
+		t.Errorf("proxies %+v", s.Proxies)
+	}
+	if !reflect.DeepEqual(s.Nobody, []string{"secrets/users/me"}) {
+		t.Errorf("sections of nobody: %q", s.Nobody)
+	}
+}
+
+func TestTheGlobalProviderCannotBeAProxy(t *testing.T) {
+	_, err := confdb.NewSnapshot(confdb.Schema(Descriptor().Sections), map[string]map[string]string{"secrets": {"provider": "proxy"}})
+	if err == nil {
+		t.Error("it was accepted")
+	}
+}
+
+func TestEveryOptionIsExplained(t *testing.T) {
+	for _, section := range Descriptor().Sections {
+		for _, option := range section.Options {
+			if option.Text == "" {
+				t.Errorf("[%s] %s has no text", section.Name, option.Key)
+			}
+			if err := option.Check(option.Default); err != nil {
+				t.Errorf("[%s] %s: the default is refused: %v", section.Name, option.Key, err)
+			}
+		}
+	}
+}

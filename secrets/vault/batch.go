@@ -1,0 +1,271 @@
+package vault
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+)
+
+// errNothing gives up a transaction in which nothing was changed.
+var errNothing = errors.New("nothing to commit")
+
+// batch is one transaction of the writer.
+type batch struct {
+	snapshot
+	owners map[ownerID]*owner
+	hives  map[string]bool // whose list of owners changed
+	made   bool            // something was changed
+}
+
+// owner is what a batch knows of one owner of records.
+type owner struct {
+	id      ownerID
+	bucket  *bbolt.Bucket // of his hive
+	summary summary
+	before  summary // as it is on disk
+	reseal  bool    // write the summary even if it is the same
+}
+
+// units are the sizes of an owner's things that consist of several records;
+// nil until somebody asks. They are kept between batches.
+type units struct{ sizes map[string]int64 }
+
+// maxUnits bounds the owners whose units are kept.
+const maxUnits = 4096
+
+// write makes the changes of a group. The error of each that was refused is in
+// results; an error returned means that none was made, or that it is unknown.
+func (f *file) write(group []*request, results []error) error {
+	err := guard(f.path, func() error {
+		return f.db.Update(func(tx *bbolt.Tx) error {
+			b := &batch{snapshot: snapshot{file: f, tx: tx}, owners: map[ownerID]*owner{}, hives: map[string]bool{}}
+			for i, r := range group {
+				refused, failed := r.apply(b)
+				if failed != nil {
+					return failed
+				}
+				results[i] = refused
+			}
+			if !b.made {
+				return errNothing
+			}
+			return b.finish()
+		})
+	})
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	var doubt *doubtError
+	if err != nil && !errors.As(err, &doubt) {
+		return &doubtError{error: fmt.Errorf("write %s: %w", f.path, err)}
+	}
+	return err
+}
+
+// owner returns an owner for changing. The records of one whose records were
+// not checked since the file was opened are checked first, since a change
+// would hide that something is amiss.
+func (b *batch) owner(id ownerID) (o *owner, refused, failed error) {
+	if o := b.owners[id]; o != nil {
+		return o, nil, nil
+	}
+	bucket, err := b.hive(id.hive)
+	if err != nil {
+		return nil, nil, err
+	}
+	sum, err := b.summary(id)
+	if err != nil {
+		return nil, err, nil
+	}
+	if b.file.cache[id] == nil {
+		if err := b.verify(id); err != nil {
+			return nil, err, nil
+		}
+		if len(b.file.cache) >= maxUnits {
+			clear(b.file.cache)
+		}
+		b.file.cache[id] = &units{}
+	}
+	o = &owner{id: id, bucket: bucket, summary: sum, before: sum}
+	b.owners[id] = o
+	return o, nil, nil
+}
+
+// hive returns the bucket of a hive. One that is new is listed in the head at
+// once: a bucket that is not would be taken for damage.
+func (b *batch) hive(hive string) (*bbolt.Bucket, error) {
+	if bucket := b.tx.Bucket(hiveBucket(hive)); bucket != nil {
+		return bucket, nil
+	}
+	b.hives[hive] = true
+	return b.tx.CreateBucket(hiveBucket(hive))
+}
+
+// put stores a record, or deletes it if value is nil.
+func (b *batch) put(o *owner, rule Rule, key string, value []byte) error {
+	name := b.file.names.of(o.id.hive, o.id.uid, key)
+	unit, counted := rule(key)
+	old := o.bucket.Get(name)
+	if old == nil && value == nil {
+		return nil
+	}
+	b.made = true
+	var grown int64
+	if old != nil {
+		grown -= valueSize(key, old)
+		b.account(o, name, old, counted, -1)
+	}
+	if value == nil {
+		b.grow(o.id, unit, grown)
+		return o.bucket.Delete(name)
+	}
+	plain := encodeRecord(key, value)
+	defer clear(plain)
+	sealed, err := b.file.sealer.seal(o.id.place(name), plain)
+	if err != nil {
+		return err
+	}
+	b.account(o, name, sealed, counted, 1)
+	b.grow(o.id, unit, grown+int64(len(value)))
+	return o.bucket.Put(name, sealed)
+}
+
+// account notes that a record comes (1) or goes (-1).
+func (b *batch) account(o *owner, name, sealed []byte, counted bool, n int) {
+	o.summary.records += uint64(n)
+	o.summary.sum.toggle(b.file.names.mark(name, sealed))
+	if counted {
+		o.summary.counted += uint64(n)
+		b.total(o.id.hive).counted += uint64(n)
+	}
+}
+
+func (b *batch) total(hive string) *totals {
+	t := b.file.totals[hive]
+	if t == nil {
+		t = &totals{}
+		b.file.totals[hive] = t
+	}
+	return t
+}
+
+// grow keeps the size of a unit, if units are known.
+func (b *batch) grow(id ownerID, unit string, bytes int64) {
+	known := b.file.cache[id]
+	if known == nil || known.sizes == nil {
+		return
+	}
+	if known.sizes[unit] += bytes; known.sizes[unit] <= 0 {
+		delete(known.sizes, unit)
+	}
+}
+
+// unitSize adds up the values of the records of one unit.
+func (b *batch) unitSize(o *owner, rule Rule, unit string) (int64, error) {
+	known := b.file.cache[o.id]
+	if known == nil {
+		known = &units{} // dropped by a later owner of this batch; counted afresh
+	}
+	if known.sizes == nil {
+		sizes := map[string]int64{}
+		err := b.all(o.id, o.summary, func(key string, value []byte) {
+			of, _ := rule(key)
+			sizes[of] += int64(len(value))
+			clear(value)
+		})
+		if err != nil {
+			return 0, err
+		}
+		known.sizes = sizes
+	}
+	return known.sizes[unit], nil
+}
+
+// finish writes the sums of what was changed.
+func (b *batch) finish() error {
+	for _, o := range b.owners {
+		if err := b.finishOwner(o); err != nil {
+			return err
+		}
+	}
+	head := b.tx.Bucket(headBucket)
+	for hive := range b.hives {
+		name := hivePrefix + hive
+		sealed, err := b.file.sealer.seal(headPlace(name), b.total(hive).owners.encode())
+		if err != nil {
+			return err
+		}
+		if err := head.Put([]byte(name), sealed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) finishOwner(o *owner) error {
+	if o.summary == o.before && !o.reseal {
+		return nil
+	}
+	if (o.summary.records == 0) != (o.before.records == 0) {
+		b.enlist(o.id, o.summary.records > 0)
+	}
+	name := ownerName(o.id.uid)
+	if o.summary.records == 0 {
+		return o.bucket.Delete(name)
+	}
+	sealed, err := b.file.sealer.seal(o.id.place(name), o.summary.encode())
+	if err != nil {
+		return err
+	}
+	return o.bucket.Put(name, sealed)
+}
+
+// discard deletes every record of an owner, without reading them.
+func (b *batch) discard(id ownerID) error {
+	if o := b.owners[id]; o != nil { // changed earlier in this batch
+		if err := b.finishOwner(o); err != nil {
+			return err
+		}
+		delete(b.owners, id)
+	}
+	var gone [][]byte
+	collect := func(name, _ []byte) error {
+		gone = append(gone, bytes.Clone(name))
+		return nil
+	}
+	if err := b.each(id, collect); err != nil {
+		return err
+	}
+	bucket, name := b.tx.Bucket(hiveBucket(id.hive)), ownerName(id.uid)
+	if bucket != nil && bucket.Get(name) != nil {
+		gone = append(gone, name)
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	if sum, err := b.summary(id); err == nil {
+		b.total(id.hive).counted -= sum.counted // of a damaged one nothing was added
+	}
+	b.made = true
+	b.enlist(id, false)
+	delete(b.file.cache, id)
+	for _, name := range gone {
+		if err := bucket.Delete(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enlist notes that an owner has records, or none any more.
+func (b *batch) enlist(id ownerID, has bool) {
+	t := b.total(id.hive)
+	t.owners.records--
+	if has {
+		t.owners.records += 2
+	}
+	t.owners.sum.toggle(b.file.names.ownerMark(id.hive, id.uid))
+	b.hives[id.hive] = true
+}

@@ -1,0 +1,141 @@
+package vault
+
+import (
+	"context"
+	"runtime"
+	"sync"
+)
+
+const (
+	// maxGroup and maxGroupBytes bound what is committed with one sync.
+	maxGroup      = 512
+	maxGroupBytes = 8 << 20
+)
+
+// queue makes one writer at a time of the goroutines that have changes to
+// make: who comes while nobody writes, writes; who comes meanwhile waits, and
+// all that wait are written together, by the first of them. A goroutine for
+// writing alone would cost two switches for each change, which is as long as
+// the disk takes.
+type queue struct {
+	mu      sync.Mutex
+	waiting []*request
+	writing bool
+	closed  bool
+	idle    sync.Cond // of writing, for close
+}
+
+func newQueue() *queue {
+	q := &queue{}
+	q.idle.L = &q.mu
+	return q
+}
+
+// request is a change that waits.
+type request struct {
+	// apply makes the change in a batch. A refused change was not made and
+	// leaves the others alone; with a failed one the whole batch is given up.
+	apply  func(*batch) (refused, failed error)
+	bytes  int
+	result chan result // of one element
+}
+
+// result is what a waiting request gets: an answer, or the turn to write.
+type result struct {
+	turn bool
+	err  error
+}
+
+// change makes a change and returns when it is on disk. Once it has begun to
+// wait it is made whatever becomes of ctx.
+func (v *Vault) change(ctx context.Context, bytes int, apply func(*batch) (refused, failed error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	own := &request{apply: apply, bytes: bytes, result: make(chan result, 1)}
+	wait, err := v.queue.enter(own)
+	if err != nil {
+		return err
+	}
+	if wait {
+		if r := <-own.result; !r.turn {
+			return r.err
+		}
+	}
+	group := v.queue.take(own)
+	results := v.commit(group)
+	for i, other := range group[1:] {
+		other.result <- result{err: results[i+1]}
+	}
+	runtime.Gosched() // lets those that were answered come back before the next group is taken
+	v.queue.leave()
+	return results[0]
+}
+
+// enter reports whether a request has to wait; if not, it is its turn to write.
+func (q *queue) enter(r *request) (wait bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false, ErrClosed
+	}
+	if q.writing {
+		q.waiting = append(q.waiting, r)
+		return true, nil
+	}
+	q.writing = true
+	return false, nil
+}
+
+// take returns the changes to be written together: own, whose turn it is, and
+// those that wait.
+func (q *queue) take(own *request) []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	group, bytes := []*request{own}, own.bytes
+	for len(q.waiting) > 0 && len(group) < maxGroup && bytes < maxGroupBytes {
+		bytes += q.waiting[0].bytes
+		group = append(group, q.waiting[0])
+		q.waiting = q.waiting[1:]
+	}
+	return group
+}
+
+// leave gives the turn to the first that waits.
+func (q *queue) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 {
+		q.waiting, q.writing = nil, false
+		q.idle.Broadcast()
+		return
+	}
+	q.waiting[0].result <- result{turn: true}
+	q.waiting = q.waiting[1:]
+}
+
+// close takes no more requests, and returns when those that wait are made. It
+// reports whether the queue was open.
+func (q *queue) close() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.closed = true
+	for q.writing {
+		q.idle.Wait()
+	}
+	return true
+}
+
+// commit makes the changes of a group in one transaction.
+func (v *Vault) commit(group []*request) []error {
+	results := make([]error, len(group))
+	if err := v.use(func(f *file) error { return f.write(group, results) }); err != nil {
+		for i := range results {
+			results[i] = err
+		}
+	}
+	return results
+}
