@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"gosssd/confdb"
+	"gosssd/responder"
+)
+
+// flags is the command line of sssd.
+type flags struct {
+	log     responder.LogFlags
+	root    responder.Root
+	config  string
+	daemon  bool
+	genconf bool
+	section string // the one section --genconf-section rebuilds
+}
+
+func parseFlags(args []string, stdout, stderr io.Writer) (f flags, code int, done bool) {
+	set := pflag.NewFlagSet("sssd", pflag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.SortFlags = false
+	f.log.Add(set)
+	set.BoolVarP(&f.daemon, "daemon", "D", false, "become a daemon (the default)")
+	interactive := set.BoolP("interactive", "i", false, "stay in the foreground; log to stderr unless --logger says otherwise")
+	set.StringVarP(&f.config, "config", "c", "", "read `FILE` instead of sssd.conf")
+	set.BoolVarP(&f.genconf, "genconf", "g", false, "check sssd.conf, rebuild the configuration database and exit")
+	set.StringVarP(&f.section, "genconf-section", "s", "", "the same for the section `NAME` only")
+	root := set.String("root", "", "put `DIR` in front of every path")
+	version := set.Bool("version", false, "print the version and exit")
+	help := set.BoolP("help", "?", false, "print this help and exit")
+
+	err := set.Parse(args)
+	switch {
+	case err != nil:
+	case set.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
+	case f.daemon && *interactive:
+		err = fmt.Errorf("--daemon and --interactive exclude each other")
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintf(stderr, "sssd: %v\nUsage: sssd [OPTION...]\n%s", err, set.FlagUsages())
+		return f, exitUsage, true
+	case *help:
+		fmt.Fprintf(stdout, "Usage: sssd [OPTION...]\n%s", set.FlagUsages())
+		return f, exitOK, true
+	case *version:
+		fmt.Fprintln(stdout, responder.Version)
+		return f, exitOK, true
+	}
+	if f.root, err = responder.MakeRoot(*root); err != nil {
+		return f, fail(exitUsage, err), true
+	}
+	f.genconf = f.genconf || f.section != ""
+	f.daemon = !*interactive
+	if *interactive && !set.Changed("logger") {
+		return f, exitOK, f.log.SetDestination("stderr") != nil
+	}
+	return f, exitOK, false
+}
+
+// sources is where the configuration is read from, and who must own it.
+func (f flags) sources() confdb.Sources {
+	s := confdb.Sources{File: f.config, SnippetDir: f.root.Path(responder.SnippetDir)}
+	if s.File == "" {
+		s.File = f.root.Path(responder.ConfigFile)
+	}
+	if f.root.Within() {
+		s.OwnerUID = uint32(os.Getuid())
+	}
+	return s
+}

@@ -1,0 +1,129 @@
+// Command sssd is the monitor: it reads sssd.conf into the configuration
+// database, serves the private D-Bus, holds the responders' sockets and
+// supervises the responders.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"gosssd/cmd/responders"
+	"gosssd/confdb"
+	"gosssd/responder"
+	"gosssd/responder/log"
+)
+
+// The exit codes, as of sssd(8).
+const (
+	exitOK       = 0
+	exitUsage    = 1
+	exitConfig   = 3
+	exitRunning  = 6
+	exitDatabase = 8
+	exitServer   = 9
+	exitInit     = 10
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	f, code, done := parseFlags(os.Args[1:], os.Stdout, os.Stderr)
+	if done {
+		return code
+	}
+	if f.genconf {
+		return generate(f)
+	}
+	child := isDaemonChild()
+	if f.daemon && !child {
+		return daemonize()
+	}
+	instance, err := responder.Claim(f.root.Path(responder.PIDFile))
+	if errors.Is(err, responder.ErrRunning) {
+		return fail(exitRunning, err)
+	} else if err != nil {
+		return fail(exitServer, err)
+	}
+	defer instance.Release()
+	if err := f.root.MakeDirs(); err != nil {
+		return fail(exitServer, err)
+	}
+	config, code := load(f)
+	if code != exitOK {
+		return code
+	}
+	conf, err := config.Commit(f.root.Path(responder.DatabasePath))
+	if err != nil {
+		return fail(exitDatabase, err)
+	}
+	return serve(f, config, conf, child)
+}
+
+// load reads and checks sssd.conf. Every finding goes to stderr.
+func load(f flags) (*confdb.Config, int) {
+	config, err := confdb.Load(f.sources(), responder.Schema(responders.List()))
+	if err == nil {
+		err = config.Err()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return nil, fail(exitConfig, errors.New("the configuration is not used; a running sssd and its responders go on with theirs"))
+	}
+	return config, exitOK
+}
+
+// generate rebuilds the configuration database, whole or one section of it,
+// and ends.
+func generate(f flags) int {
+	config, code := load(f)
+	if code != exitOK {
+		return code
+	}
+	path := f.root.Path(responder.DatabasePath)
+	var err error
+	if f.section != "" {
+		_, err = config.CommitSection(path, f.section)
+	} else {
+		_, err = config.Commit(path)
+	}
+	if err != nil {
+		return fail(exitDatabase, err)
+	}
+	return exitOK
+}
+
+func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, daemon bool) int {
+	options := f.log.Options(conf.Section("sssd"))
+	options.Program = "sssd"
+	options.File = f.root.Path(responder.LogDir + "/sssd.log")
+	logger := log.Open(options)
+	for _, finding := range config.Findings {
+		logger.Info("configuration", "finding", finding)
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	m := newMonitor(responders.List(), f.root, conf, logger, &f.log)
+	err := m.run(ctx, func() {
+		logger.Info("ready", "generation", conf.Generation)
+		responder.Notify(fmt.Sprintf("READY=1\nMAINPID=%d\nSTATUS=Serving configuration generation %d", os.Getpid(), conf.Generation))
+		if daemon {
+			detach()
+		}
+	})
+	if err != nil {
+		logger.Fatal("cannot go on", "error", err)
+		return fail(exitInit, err)
+	}
+	logger.Info("ended")
+	return exitOK
+}
+
+func fail(code int, err error) int {
+	fmt.Fprintf(os.Stderr, "sssd: %v\n", err)
+	return code
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"gosssd/responder"
+	"gosssd/sbus"
+)
+
+// statusTime bounds what sssctl status and a log rotation wait for a responder.
+const statusTime = 2 * time.Second
+
+// object is the monitor's object on the private bus.
+func (m *monitor) object() sbus.Object {
+	return sbus.MonitorObject(sbus.Monitor{
+		RegisterService: m.registerService,
+		ListServices:    m.listServices,
+		SetDebugLevel:   m.setDebugLevel,
+		RotateLogs:      m.rotateLogs,
+		Version:         responder.Version,
+		Generation:      func() uint64 { return m.conf.Generation },
+		Since:           m.since,
+	})
+}
+
+// mayOwn admits a responder's bus name for its own process only.
+func (m *monitor) mayOwn(caller sbus.Caller, name string) bool {
+	for _, s := range m.services {
+		if sbus.ServiceName(s.descriptor.Name) == name {
+			return s.is(caller)
+		}
+	}
+	return false
+}
+
+func (m *monitor) registerService(_ context.Context, caller sbus.Caller, name string, _, _ uint16) error {
+	s, err := m.named(name)
+	if err == nil {
+		err = s.register(caller)
+	}
+	if err != nil {
+		m.log.Warn("a registration is refused", "error", err, "uid", caller.UID, "pid", caller.PID)
+		return err
+	}
+	m.log.Info("registered", "service", name, "pid", caller.PID)
+	return nil
+}
+
+// disconnected notes that a responder has left the bus; whether its process
+// still lives is seen by its supervision.
+func (m *monitor) disconnected(caller sbus.Caller) {
+	for _, s := range m.services {
+		s.unregister(caller)
+	}
+}
+
+func (m *monitor) listServices() []sbus.ServiceStatus {
+	list := []sbus.ServiceStatus{{
+		Name: "sssd", State: stateRunning, PID: uint32(os.Getpid()), Since: m.since.Unix(),
+		Generation: m.conf.Generation, DebugLevel: uint32(m.log.Mask()), Socket: m.root.Path(responder.BusSocket),
+	}}
+	for _, s := range m.services {
+		list = append(list, m.statusOf(s))
+	}
+	return list
+}
+
+// statusOf completes a service's status by what the process itself says.
+func (m *monitor) statusOf(s *service) sbus.ServiceStatus {
+	ctx, cancel := context.WithTimeout(context.Background(), statusTime)
+	defer cancel()
+	s.awaitRegistration(ctx)
+	status, peer := s.status()
+	if peer == 0 {
+		return status
+	}
+	reply, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.PropertiesInterface, "GetAll", sbus.ServiceInterface)
+	var values map[string]dbus.Variant
+	if err != nil || dbus.Store(reply, &values) != nil {
+		return status
+	}
+	status.Generation, _ = values["Generation"].Value().(uint64)
+	status.DebugLevel, _ = values["debug_level"].Value().(uint32)
+	return status
+}
+
+// setDebugLevel changes what the monitor ("sssd") or a running responder logs.
+func (m *monitor) setDebugLevel(ctx context.Context, name string, mask uint32) error {
+	if name == "sssd" {
+		return responder.SetDebugLevel(m.log, mask)
+	}
+	s, err := m.named(name)
+	if err != nil {
+		return err
+	}
+	_, peer := s.status()
+	if peer == 0 {
+		return sbus.Errorf(sbus.ErrorNotFound, "%s does not run", name)
+	}
+	_, err = m.bus.Call(ctx, peer, sbus.ServicePath, sbus.PropertiesInterface, "Set",
+		sbus.ServiceInterface, "debug_level", dbus.MakeVariant(mask))
+	return err
+}
+
+// rotateLogs reopens the logs of the monitor and of every running responder.
+func (m *monitor) rotateLogs(ctx context.Context) error {
+	problems := []error{m.log.Reopen()}
+	for _, s := range m.services {
+		if _, peer := s.status(); peer != 0 {
+			problems = append(problems, m.rotateLogsOf(ctx, s.descriptor.Name, peer))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (m *monitor) rotateLogsOf(ctx context.Context, name string, peer uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
+	if _, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.ServiceInterface, "rotateLogs"); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+func (m *monitor) named(name string) (*service, error) {
+	for _, s := range m.services {
+		if s.descriptor.Name == name {
+			return s, nil
+		}
+	}
+	return nil, sbus.Errorf(sbus.ErrorNotFound, "there is no service %q", name)
+}
