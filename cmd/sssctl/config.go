@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"gosssd/cmd/responders"
+	"gosssd/confdb"
+	"gosssd/responder"
+)
+
+func (t *tool) configCheckCommand() *cobra.Command {
+	var file, snippets string
+	c := &cobra.Command{
+		Use:   "config-check",
+		Short: "Check sssd.conf and its snippets",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			sources := t.sources()
+			if file != "" {
+				sources.File = file
+				sources.SnippetDir = filepath.Join(filepath.Dir(file), "conf.d")
+			}
+			if snippets != "" {
+				sources.SnippetDir = snippets
+			}
+			config, err := confdb.Load(sources, responder.Schema(responders.List()))
+			if err != nil {
+				return err
+			}
+			if config.Report(c.OutOrStdout()) > 0 {
+				return errFound
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&file, "config", "c", "", "check `FILE`, and the conf.d beside it")
+	c.Flags().StringVarP(&snippets, "snippet", "s", "", "read snippets from `DIR`")
+	return c
+}
+
+func (t *tool) configShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "config-show [SECTION]",
+		Short: "Show the configuration in force and where each value comes from",
+		Long: "Show the configuration that sssd has committed to its database, which is what responders start with.\n" +
+			"Each value is followed by the file and line it comes from, or \"default\".",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			conf, err := confdb.Open(t.root.Path(responder.DatabasePath), responder.Schema(responders.List()))
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("sssd has not been started yet: %w", err)
+			} else if err != nil {
+				return err
+			}
+			rows := conf.Show(strings.Join(args, ""))
+			if len(rows) == 0 {
+				return fmt.Errorf("there is no section [%s]", args[0])
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
+			section := ""
+			for _, row := range rows {
+				if row.Section != section {
+					section = row.Section
+					fmt.Fprintf(w, "[%s]\n", section)
+				}
+				fmt.Fprintf(w, "%s = %s\t# %s\n", row.Key, row.Value, row.Origin)
+			}
+			return w.Flush()
+		},
+	}
+}
