@@ -1,0 +1,25 @@
+package tests
+
+import (
+	"os"
+	"testing"
+)
+
+func TestBusctlShowsTheMonitorAndBothResponders(t *testing.T) {
+	needProgram(t, "busctl")
+	s := newSystem(t, defaults).start()
+	me := user(os.Getuid())
+	s.sh(me, `KRB5CCNAME=KCM: klist || :`)
+	if err := s.kcm().initialize("0", principal("alice")); err != nil && os.Getuid() == 0 {
+		t.Fatal(err)
+	}
+	expect(t, s.sh(me, `busctl --address="$BUS" list --no-pager`), "sssd.monitor", "sssd.kcm", "sssd.secrets")
+	expect(t, s.sh(me, `busctl --address="$BUS" tree --no-pager`),
+		"/org/freedesktop/sssd/monitor", "/org/freedesktop/sssd/service", "sssd.kcm", "sssd.secrets")
+	expect(t, s.sh(me, `busctl --address="$BUS" introspect sssd.monitor /org/freedesktop/sssd/monitor --no-pager`),
+		"RegisterService", "ListServices", "Generation")
+	for _, name := range []string{"sssd.kcm", "sssd.secrets"} {
+		expect(t, s.sh(me, `busctl --address="$BUS" introspect `+name+` /org/freedesktop/sssd/service --no-pager`),
+			"rotateLogs", "debug_level", "Counters")
+	}
+}

@@ -1,0 +1,85 @@
+package tests
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// blocks returns the code blocks of a language in a Markdown file.
+func blocks(t *testing.T, file, language string) []string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, part := range strings.Split(string(b), "```"+language+"\n")[1:] {
+		block, _, _ := strings.Cut(part, "```")
+		found = append(found, block)
+	}
+	return found
+}
+
+func TestTheResponderOfTheReadmeWorks(t *testing.T) {
+	code := blocks(t, "../responder/README.md", "go")
+	if len(code) != 3 {
+		t.Fatalf("responder/README.md has %d blocks of code, expected 3", len(code))
+	}
+	if lines := strings.Count(code[0], "\n"); lines > 45 {
+		t.Errorf("the responder of the README takes %d lines", lines)
+	}
+	s := newSystem(t, "[hello]\ngreeting = Moin\n")
+	list, err := os.ReadFile("../cmd/responders/list.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	extended := strings.Replace(string(list), "kcm.Descriptor(),\n", "kcm.Descriptor(),\n"+code[2], 1)
+	extended = strings.Replace(extended, "import (\n", "import (\n\t\"gosssd/hello\"\n", 1)
+	s.buildOver(map[string]string{
+		"../hello/hello.go":           code[0],
+		"../hello/sssd_hello/main.go": code[1],
+		"../cmd/responders/list.go":   extended,
+	}, "gosssd/cmd/sssd", "gosssd/cmd/sssctl", "gosssd/hello/sssd_hello")
+
+	s.start()
+	me := user(os.Getuid())
+	hello := `python3 -c 'import socket, os; c = socket.socket(socket.AF_UNIX); c.connect(os.environ["ROOT"] + "/var/run/hello.socket"); print(c.makefile().read())'`
+	expect(t, s.sh(me, hello), "Moin, uid ")
+	expect(t, s.sh(me, hello+`; "$BIN"/sssctl --root "$ROOT" status`), "hello", "running")
+	expect(t, s.sh(me, hello+`; busctl --address="$BUS" call sssd.hello /org/freedesktop/sssd/service org.freedesktop.sssd.service Counters`), "clients")
+
+	s.configure("[hello]\ngreating = Moin\n")
+	expect(t, s.shFails(me, `"$BIN"/sssctl --root "$ROOT" config-check`), "greating", "Did you mean 'greeting'?")
+}
+
+// buildOver builds packages with files laid over the tree, and makes the
+// system use the result.
+func (s *system) buildOver(files map[string]string, packages ...string) {
+	s.t.Helper()
+	overlay := map[string]string{}
+	for name, text := range files {
+		name, err := filepath.Abs(name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		overlay[name] = filepath.Join(s.t.TempDir(), filepath.Base(name))
+		if err := os.WriteFile(overlay[name], []byte(text), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	b, err := json.Marshal(map[string]any{"Replace": overlay})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write("/overlay.json", string(b), 0o600)
+	s.bin = s.path("/bin")
+	args := append([]string{"build", "-overlay", s.path("/overlay.json"), "-o", s.bin + "/"}, packages...)
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+	s.env = append(s.env, "BIN="+s.bin)
+}

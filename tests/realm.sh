@@ -1,0 +1,51 @@
+#!/bin/sh
+# Runs a KDC of MIT krb5 for the realm EXAMPLE.TEST in the directory DIR, in
+# the foreground, on a loopback port: tests/realm.sh DIR PORT [KRB5_CONF_LINE...]
+# DIR/krb5.conf is for its clients; further arguments become lines of its
+# [libdefaults]. The principals alice, bob and carol and the service
+# host/server.example.test have the password "secret".
+set -eu
+dir=$1 port=$2
+shift 2
+mkdir -p "$dir"
+{
+  echo "[libdefaults]"
+  echo "  default_realm = EXAMPLE.TEST"
+  echo "  dns_lookup_kdc = false"
+  echo "  dns_lookup_realm = false"
+  echo "  dns_canonicalize_hostname = false"
+  echo "  rdns = false"
+  for line in "$@"; do echo "  $line"; done
+  echo "[realms]"
+  echo "  EXAMPLE.TEST = {"
+  echo "    kdc = 127.0.0.1:$port"
+  echo "  }"
+  echo "[domain_realm]"
+  echo "  .example.test = EXAMPLE.TEST"
+} > "$dir/krb5.conf"
+cat > "$dir/kdc.conf" <<EOF
+[kdcdefaults]
+  kdc_listen = 127.0.0.1:$port
+  kdc_tcp_listen = 127.0.0.1:$port
+[realms]
+  EXAMPLE.TEST = {
+    database_name = $dir/principal
+    key_stash_file = $dir/stash
+    acl_file = $dir/kadm5.acl
+    max_life = 10h
+    max_renewable_life = 7d
+    supported_enctypes = aes256-cts:normal aes128-cts:normal
+  }
+[logging]
+  kdc = FILE:$dir/kdc.log
+EOF
+chmod 644 "$dir/krb5.conf"
+export KRB5_CONFIG="$dir/krb5.conf" KRB5_KDC_PROFILE="$dir/kdc.conf"
+PATH=$PATH:/usr/sbin:/sbin
+if [ ! -e "$dir/principal" ]; then
+  kdb5_util create -s -r EXAMPLE.TEST -P master >/dev/null
+  for name in alice bob carol host/server.example.test host/other.example.test; do
+    kadmin.local -r EXAMPLE.TEST addprinc -pw secret "$name" >/dev/null 2>&1
+  done
+fi
+exec krb5kdc -n -r EXAMPLE.TEST

@@ -1,0 +1,284 @@
+// Package tests runs the built programs end to end, with real clients of MIT
+// krb5 and Heimdal, a real KDC and the D-Bus tools.
+package tests
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// programs is where TestMain has built the programs; scratch is a directory
+// that every user may enter.
+var programs, scratch string
+
+// skipped counts what this run could not show.
+var skipped []string
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	var err error
+	if scratch, err = os.MkdirTemp("", "gosssd-tests-"); err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(scratch)
+	if err := os.Chmod(scratch, 0o755); err != nil {
+		panic(err)
+	}
+	programs = filepath.Join(scratch, "bin")
+	build := exec.Command("go", "build", "-o", programs+"/", "gosssd/cmd/...")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	code := m.Run()
+	stopRealm()
+	if len(skipped) > 0 {
+		fmt.Fprintf(os.Stderr, "SKIPPED %d tests of the system:\n\t%s\n", len(skipped), strings.Join(skipped, "\n\t"))
+	}
+	return code
+}
+
+// skip skips a test loudly.
+func skip(t *testing.T, why string) {
+	t.Helper()
+	skipped = append(skipped, t.Name()+": "+why)
+	t.Skip(why)
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		skip(t, "needs root")
+	}
+}
+
+func needProgram(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			skip(t, "needs "+name)
+		}
+	}
+}
+
+// system is one sssd with its responders below a root of its own.
+type system struct {
+	t    testing.TB
+	root string
+	bin  string   // where its programs are
+	env  []string // that points clients at it
+
+	sssd   *exec.Cmd
+	ended  chan struct{} // closed when sssd has ended
+	output *bytes.Buffer // what sssd wrote to stderr; to be read after it has ended
+}
+
+// newSystem lays out a root whose sssd.conf is conf.
+func newSystem(t testing.TB, conf string) *system {
+	t.Helper()
+	root, err := os.MkdirTemp(scratch, "root-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := &system{t: t, root: root, bin: programs}
+	s.configure(conf)
+	socket := s.path("/var/run/.heim_org.h5l.kcm-socket")
+	s.env = []string{
+		"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=/nonexistent",
+		"KRB5_CONFIG=" + s.krb5Conf("default_ccache_name = KCM:", "kcm_socket = "+socket),
+		"ROOT=" + root, "BIN=" + programs,
+		"BUS=unix:path=" + s.path("/var/lib/sss/pipes/private/sbus-monitor"),
+	}
+	t.Cleanup(func() {
+		s.stop()
+		if t.Failed() {
+			s.dumpLogs()
+		}
+	})
+	return s
+}
+
+func (s *system) path(p string) string { return filepath.Join(s.root, p) }
+
+// configure writes sssd.conf.
+func (s *system) configure(conf string) {
+	s.t.Helper()
+	s.write("/etc/sssd/sssd.conf", conf, 0o600)
+}
+
+func (s *system) write(path, text string, mode os.FileMode) {
+	s.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path(path), []byte(text), mode); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// start starts sssd and returns when it has said that it is ready.
+func (s *system) start() *system {
+	s.t.Helper()
+	address := &net.UnixAddr{Name: s.path("/notify"), Net: "unixgram"}
+	_ = os.Remove(address.Name)
+	notices, err := net.ListenUnixgram("unixgram", address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	output := &bytes.Buffer{}
+	s.output = output
+	s.sssd = exec.Command(s.bin+"/sssd", "-i", "--logger=files", "--root", s.root)
+	s.sssd.Env = append(os.Environ(), "NOTIFY_SOCKET="+address.Name)
+	s.sssd.Stderr = output
+	s.sssd.WaitDelay = time.Second
+	if err := s.sssd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	defer notices.Close()
+	s.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		_ = cmd.Wait()
+		close(ended)
+		notices.Close()
+	}(s.sssd, s.ended)
+	if err := notices.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		s.t.Fatal(err)
+	}
+	b := make([]byte, 4096)
+	for {
+		n, err := notices.Read(b)
+		if err != nil {
+			s.kill(syscall.SIGKILL) // and all its output is here
+			s.t.Fatalf("sssd does not get ready: %v\n%s", err, output.String())
+		}
+		if bytes.Contains(b[:n], []byte("READY=1")) {
+			return s
+		}
+	}
+}
+
+// kill sends a signal to sssd and waits for its end.
+func (s *system) kill(signal os.Signal) {
+	if s.sssd == nil {
+		return
+	}
+	_ = s.sssd.Process.Signal(signal)
+	select {
+	case <-s.ended:
+	case <-time.After(20 * time.Second):
+		for _, pid := range []int{s.sssd.Process.Pid, s.pid("sssd_kcm"), s.pid("sssd_secrets")} {
+			if pid != 0 {
+				_ = syscall.Kill(pid, syscall.SIGQUIT) // for the stacks of all goroutines
+			}
+		}
+		<-s.ended
+		s.t.Errorf("sssd does not end on %v:\n%s", signal, s.output)
+	}
+	s.sssd = nil
+}
+
+// stop ends the system in order, and then whatever is left of it.
+func (s *system) stop() {
+	s.kill(syscall.SIGTERM)
+	for _, program := range []string{"sssd_kcm", "sssd_secrets", "sssd_hello"} {
+		if pid := s.pid(program); pid != 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+func (s *system) restart() {
+	s.t.Helper()
+	s.kill(syscall.SIGTERM)
+	s.start()
+}
+
+// pid is the process of a responder, or 0.
+func (s *system) pid(program string) int {
+	b, err := os.ReadFile(s.path("/run/" + program + ".pid"))
+	if err != nil {
+		return 0
+	}
+	var pid int
+	_, _ = fmt.Sscan(string(b), &pid)
+	return pid
+}
+
+// killHard kills a responder with SIGKILL and returns when it is gone.
+func (s *system) killHard(program string) {
+	s.t.Helper()
+	pid := s.pid(program)
+	if pid == 0 {
+		s.t.Fatalf("%s does not run", program)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s survives SIGKILL", program)
+		}
+	}
+}
+
+// user is who runs a client.
+type user uint32
+
+// sh runs a shell script as a user against the system and returns its output;
+// the script must succeed.
+func (s *system) sh(u user, script string) string {
+	s.t.Helper()
+	out, err := s.try(u, script)
+	if err != nil {
+		s.t.Fatalf("uid %d: %s\n%s%v", u, script, out, err)
+	}
+	return out
+}
+
+// shFails runs a script that must fail, and returns its output.
+func (s *system) shFails(u user, script string) string {
+	s.t.Helper()
+	out, err := s.try(u, script)
+	if err == nil {
+		s.t.Fatalf("uid %d: succeeds: %s\n%s", u, script, out)
+	}
+	return out
+}
+
+func (s *system) try(u user, script string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-euc", script)
+	cmd.Env = s.env
+	cmd.Dir = "/"
+	if int(u) != os.Getuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u), Gid: uint32(u)}}
+	}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (s *system) log(name string) string {
+	b, _ := os.ReadFile(s.path("/var/log/sssd/" + name + ".log"))
+	return string(b)
+}
+
+func (s *system) dumpLogs() {
+	for _, name := range []string{"sssd", "sssd_kcm", "sssd_secrets"} {
+		text := s.log(name)
+		s.t.Logf("%s.log:\n%s", name, text[max(0, len(text)-8000):])
+	}
+}
