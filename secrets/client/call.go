@@ -49,7 +49,7 @@ func (c *Client) try(ctx context.Context, message []byte) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { k.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = k.SetDeadline(time.Unix(1, 0)) })
 	answer, err := k.exchange(message)
 	if !stop() || err != nil || !answer.keep {
 		k.Close()

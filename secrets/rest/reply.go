@@ -78,7 +78,7 @@ func answer(w http.ResponseWriter, status int, contentType string, body []byte) 
 	header.Set("Content-Type", contentType)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	w.Write(body) // a client that is gone is seen at its next read
+	_, _ = w.Write(body) // a client that is gone is seen at its next read
 }
 
 // answerStatus writes an answer that is only a status: a line of text for

@@ -89,8 +89,8 @@ func (h *Hive) each(s *snapshot, uid uint32, fn func(key string, value []byte)) 
 }
 
 // Commit makes all changes to the records of one user, or none; a nil value
-// deletes. When it returns nil they are on disk. When ctx ends before the
-// writer has taken the changes, none is made; afterwards ctx has no effect.
+// deletes. When it returns nil they are on disk. If ctx has ended none is made;
+// once the changes wait to be written ctx has no effect.
 func (h *Hive) Commit(ctx context.Context, uid uint32, changes map[string][]byte) error {
 	return h.CommitIf(ctx, uid, changes, nil)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 )
 
@@ -50,12 +49,6 @@ type usage struct {
 	pageSize    int64
 }
 
-// meta is one of the two alternating heads of the file.
-type meta struct {
-	pageSize                    uint32
-	root, freelist, pages, txid uint64
-}
-
 // pageWalk is the walk over one file.
 type pageWalk struct {
 	file io.ReaderAt
@@ -77,64 +70,13 @@ func checkPages(file io.ReaderAt, size int64) (usage, error) {
 			return usage{}, err
 		}
 	}
-	if err := w.tree(m.root, nil, nil, 0); err != nil {
+	if err := w.tree(m.root, span{buckets: true}); err != nil {
 		return usage{}, err
 	}
 	if err := w.freelist(); err != nil {
 		return usage{}, err
 	}
 	return usage{pages: m.pages, used: w.used, pageSize: int64(m.pageSize)}, nil
-}
-
-// readMetas returns the newer of the two heads. Both must be right: were the
-// newer one given up for the older, the last commit would be gone unnoticed.
-// A crash does not tear them, since a head lies within one disk sector.
-func readMetas(file io.ReaderAt, size int64) (meta, error) {
-	first, err := readMeta(file, 0)
-	if err != nil {
-		return meta{}, fmt.Errorf("first head: %w", err)
-	}
-	if n := first.pageSize; n < 1024 || n > 64<<10 || n&(n-1) != 0 {
-		return meta{}, fmt.Errorf("page size %d", n)
-	}
-	second, err := readMeta(file, int64(first.pageSize))
-	if err != nil {
-		return meta{}, fmt.Errorf("second head: %w", err)
-	}
-	newer := first
-	if second.txid > first.txid {
-		newer = second
-	}
-	held := uint64(size) / uint64(first.pageSize)
-	if second.pageSize != first.pageSize || newer.pages < 4 || newer.pages > held {
-		return meta{}, fmt.Errorf("%d pages of %d bytes do not fit a file of %d bytes", newer.pages, second.pageSize, size)
-	}
-	return newer, nil
-}
-
-func readMeta(file io.ReaderAt, at int64) (meta, error) {
-	var b [pageHeader + metaLen]byte
-	if _, err := file.ReadAt(b[:], at); err != nil {
-		return meta{}, err
-	}
-	m := b[pageHeader:]
-	sum := fnv.New64a()
-	sum.Write(m[:metaLen-8])
-	switch {
-	case order.Uint32(m) != boltMagic:
-		return meta{}, errors.New("not a database")
-	case order.Uint32(m[4:]) != boltVersion:
-		return meta{}, fmt.Errorf("database version %d", order.Uint32(m[4:]))
-	case order.Uint64(m[56:]) != sum.Sum64():
-		return meta{}, errors.New("wrong checksum")
-	}
-	return meta{
-		pageSize: order.Uint32(m[8:]),
-		root:     order.Uint64(m[16:]),
-		freelist: order.Uint64(m[32:]),
-		pages:    order.Uint64(m[40:]),
-		txid:     order.Uint64(m[48:]),
-	}, nil
 }
 
 // reach notes that a page and the pages it flows over into are in use, once.
@@ -179,23 +121,34 @@ func (w *pageWalk) page(id uint64) ([]byte, error) {
 	return page, nil
 }
 
-// tree walks the pages below id, whose keys must lie in [low, high); nil means
-// no bound.
-func (w *pageWalk) tree(id uint64, low, high []byte, depth int) error {
+// span is what a part of a tree may hold: keys from low and below high, where
+// nil means no bound, and either buckets, in the tree of the file, or none.
+type span struct {
+	low, high []byte
+	buckets   bool
+	depth     int
+}
+
+func (s span) holds(key []byte) bool {
+	return (s.low == nil || bytes.Compare(key, s.low) >= 0) && (s.high == nil || bytes.Compare(key, s.high) < 0)
+}
+
+// tree walks the pages below id.
+func (w *pageWalk) tree(id uint64, within span) error {
 	page, err := w.page(id)
 	if err != nil {
 		return err
 	}
-	if err := w.elements(page, low, high, depth); err != nil {
+	if err := w.elements(page, within); err != nil {
 		return fmt.Errorf("page %d: %w", id, err)
 	}
 	return nil
 }
 
 // elements checks a branch or leaf page and all below it.
-func (w *pageWalk) elements(page, low, high []byte, depth int) error {
+func (w *pageWalk) elements(page []byte, within span) error {
 	flags, count := order.Uint16(page[8:]), int(order.Uint16(page[10:]))
-	if depth > maxDepth {
+	if within.depth > maxDepth {
 		return errors.New("the tree has no end")
 	}
 	if flags != branchPage && flags != leafPage || flags == branchPage && count == 0 {
@@ -208,23 +161,42 @@ func (w *pageWalk) elements(page, low, high []byte, depth int) error {
 		if keys[i], values[i], err = element(page, flags, i); err != nil {
 			return err
 		}
-		if i > 0 && bytes.Compare(keys[i-1], keys[i]) >= 0 || low != nil && bytes.Compare(keys[i], low) < 0 || high != nil && bytes.Compare(keys[i], high) >= 0 {
+		if i > 0 && bytes.Compare(keys[i-1], keys[i]) >= 0 || !within.holds(keys[i]) {
 			return fmt.Errorf("element %d is out of order", i)
 		}
 	}
+	if flags == branchPage {
+		return w.branches(keys, values, within)
+	}
+	return w.leaves(page, values, within)
+}
+
+// branches walks the pages below a branch page.
+func (w *pageWalk) branches(keys, values [][]byte, within span) error {
 	for i, value := range values {
-		if flags == branchPage {
-			upper := high
-			if i+1 < count {
-				upper = keys[i+1]
-			}
-			if err := w.tree(order.Uint64(value), keys[i], upper, depth+1); err != nil {
-				return err
-			}
-		} else if order.Uint32(page[pageHeader+i*elementLen:])&bucketFlag != 0 {
-			if err := w.bucket(value, depth+1); err != nil {
-				return fmt.Errorf("element %d: %w", i, err)
-			}
+		below := span{low: keys[i], high: within.high, buckets: within.buckets, depth: within.depth + 1}
+		if i+1 < len(keys) {
+			below.high = keys[i+1]
+		}
+		if err := w.tree(order.Uint64(value), below); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaves walks the buckets in a leaf page.
+func (w *pageWalk) leaves(page []byte, values [][]byte, within span) error {
+	for i, value := range values {
+		isBucket := order.Uint32(page[pageHeader+i*elementLen:]) == bucketFlag
+		if isBucket != within.buckets {
+			return fmt.Errorf("element %d is of the wrong kind", i)
+		}
+		if !isBucket {
+			continue
+		}
+		if err := w.bucket(value, within.depth+1); err != nil {
+			return fmt.Errorf("element %d: %w", i, err)
 		}
 	}
 	return nil
@@ -263,13 +235,13 @@ func (w *pageWalk) bucket(value []byte, depth int) error {
 		return errors.New("a bucket is cut short")
 	}
 	if root := order.Uint64(value); root != 0 {
-		return w.tree(root, nil, nil, depth)
+		return w.tree(root, span{depth: depth})
 	}
 	page := value[bucketLen:]
 	if len(page) < pageHeader || order.Uint16(page[8:]) != leafPage {
 		return errors.New("a bucket is cut short")
 	}
-	return w.elements(page, nil, nil, depth)
+	return w.elements(page, span{depth: depth})
 }
 
 // freelist checks that no page is called free that holds something: the next

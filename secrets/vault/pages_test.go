@@ -13,7 +13,7 @@ import (
 // checkPages finds nothing wrong with.
 func FuzzPages(f *testing.F) {
 	seeds := 0
-	for _, records := range []int{0, 3, 200} {
+	for _, records := range []int{0, 3, 80} {
 		path := filepath.Join(f.TempDir(), "seed.db")
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: 1024, NoSync: true})
 		if err != nil {
@@ -36,7 +36,11 @@ func FuzzPages(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(data)
+		used, err := checkPages(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data[:int64(used.pages)*used.pageSize])
 		seeds++
 	}
 	if seeds == 0 {

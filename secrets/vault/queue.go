@@ -67,7 +67,7 @@ func (v *Vault) change(ctx context.Context, bytes int, apply func(*batch) (refus
 	for i, other := range group[1:] {
 		other.result <- result{err: results[i+1]}
 	}
-	runtime.Gosched() // lets those that were answered come back before the next group is taken
+	v.queue.gather(len(group))
 	v.queue.leave()
 	return results[0]
 }
@@ -99,6 +99,22 @@ func (q *queue) take(own *request) []*request {
 		q.waiting = q.waiting[1:]
 	}
 	return group
+}
+
+// gather lets those that were just answered come back with their next change,
+// as long as more of them do: a larger group costs the disk no more.
+func (q *queue) gather(answered int) {
+	before := -1
+	for range answered {
+		q.mu.Lock()
+		now := len(q.waiting)
+		q.mu.Unlock()
+		if now == before {
+			return
+		}
+		before = now
+		runtime.Gosched()
+	}
 }
 
 // leave gives the turn to the first that waits.

@@ -189,5 +189,5 @@ func (v *Vault) drop(f *file, cause *doubtError) {
 		return
 	}
 	v.file, v.fileErr = nil, cause
-	f.closeAfter(cause)
+	_ = f.closeAfter(cause) // what matters is why it is dropped
 }
