@@ -30,13 +30,17 @@ func (c *Config) Commit(path string) (*Snapshot, error) {
 	return c.commit(path, func(*Snapshot) settings { return c.values })
 }
 
+// ErrNoSection is wrapped by CommitSection's error for a name that no section
+// of sssd.conf can have.
+var ErrNoSection = errors.New("not a section of sssd.conf")
+
 // CommitSection replaces one section of the database and leaves all others as
 // they are; a section that is no longer set is removed. The whole
 // configuration is committed if there is no database that can be read,
 // since one section alone would stand for defaults in all others.
 func (c *Config) CommitSection(path, name string) (*Snapshot, error) {
 	if c.schema.Match(name) == nil && !isForeignSection(name) {
-		return nil, fmt.Errorf("[%s] is not a section of sssd.conf%s", name, didYouMean(c.nearestSection(name)))
+		return nil, fmt.Errorf("[%s]: %w%s", name, ErrNoSection, didYouMean(c.nearestSection(name)))
 	}
 	return c.commit(path, func(old *Snapshot) settings {
 		if old == nil {

@@ -17,6 +17,13 @@ import (
 // root: a locked file that holds its process number.
 type Instance struct{ file *os.File }
 
+// Adopt takes over the claim that this process took before it executed itself
+// again; fd is the descriptor of its locked file.
+func Adopt(fd uintptr) *Instance { return &Instance{file: os.NewFile(fd, "claim")} }
+
+// FD is the descriptor of the locked file.
+func (i *Instance) FD() uintptr { return i.file.Fd() }
+
 // ErrRunning says that another process holds the claim.
 var ErrRunning = errors.New("already running")
 

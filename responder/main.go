@@ -107,7 +107,7 @@ func parseFlags(d Descriptor, args []string, stdout, stderr io.Writer) (f flags,
 // openConfig reads the configuration database. A missing one is not fatal:
 // the defaults come with the error that should be reported.
 func openConfig(d Descriptor, f flags) (*confdb.Snapshot, error) {
-	schema := Schema([]Descriptor{d})
+	schema := d.schema()
 	conf, err := confdb.Open(f.database, schema)
 	if errors.Is(err, os.ErrNotExist) {
 		defaults, defaultsErr := confdb.NewSnapshot(schema, nil)

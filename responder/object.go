@@ -14,6 +14,7 @@ func (p *process) objects() []sbus.Object {
 		Reload:        func(context.Context) error { return p.reload() },
 		Drain:         func(context.Context) error { p.requestDrain(); return nil },
 		Counters:      p.counters,
+		Options:       p.options,
 		DebugLevel:    func() uint32 { return uint32(p.log.Mask()) },
 		SetDebugLevel: func(mask uint32) error { return SetDebugLevel(p.log, mask) },
 		Generation:    func() uint64 { return p.conf.Load().Generation },
@@ -26,6 +27,22 @@ func (p *process) counters() map[string]uint64 {
 	counters := p.handler.Counters()
 	counters["clients"] = uint64(p.server.clients())
 	return counters
+}
+
+// options are the options in force, by section and key, as they would be
+// written in sssd.conf; secrets are masked.
+func (p *process) options() map[string]map[string]string {
+	schema, options := p.descriptor.schema(), map[string]map[string]string{}
+	for _, row := range p.conf.Load().Show("") {
+		if schema.Match(row.Section) == nil {
+			continue
+		}
+		if options[row.Section] == nil {
+			options[row.Section] = map[string]string{}
+		}
+		options[row.Section][row.Key] = row.Value
+	}
+	return options
 }
 
 // SetDebugLevel changes what a process logs. It takes a mask, as SSSD's D-Bus

@@ -3,6 +3,7 @@ package responder
 import (
 	"context"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -95,16 +96,25 @@ func (p *process) rotateLogs() error {
 // reload takes over the live options of the database. What needs a restart
 // keeps its value, and with it the process its generation.
 func (p *process) reload() error {
-	conf, err := confdb.Open(p.database, Schema([]Descriptor{p.descriptor}))
+	next, err := confdb.Open(p.database, p.descriptor.schema())
 	if err != nil {
 		return err
 	}
+	before := p.conf.Load()
+	conf, waiting := before.Adopt(next)
 	section := conf.Section(p.descriptor.Section())
-	p.log.SetMask(LevelOf(section))
+	// A level given on the command line or by sssctl stays until sssd.conf
+	// says something new.
+	if level := LevelOf(section); level != LevelOf(before.Section(p.descriptor.Section())) {
+		p.log.SetMask(level)
+	}
 	p.server.setLimits(limitsOf(section))
 	p.handler.Reload(conf)
 	p.conf.Store(conf)
-	p.log.Info("the live options of a new configuration are in force", "generation", conf.Generation)
+	p.log.Info("the live options of a new configuration are in force", "generation", next.Generation)
+	if len(waiting) > 0 {
+		p.log.Warn("some options of the new configuration need a restart", "options", strings.Join(waiting, ", "))
+	}
 	return nil
 }
 

@@ -51,6 +51,17 @@ type ServiceStatus struct {
 	Socket     string // path clients connect to
 }
 
+// The states of a service. The first in ListServices is sssd itself, which is
+// starting until all its sockets answer and no responder is left that runs with
+// an older configuration.
+const (
+	StateIdle     = "waiting for a client"
+	StateStarting = "starting"
+	StateRunning  = "running"
+	StateEnding   = "ending"
+	StateBackOff  = "waiting to restart"
+)
+
 const statusType = "(ssuxtuuss)"
 
 // Monitor is what the monitor does when it is called over the bus. A service is
@@ -63,6 +74,9 @@ type Monitor struct {
 	SetDebugLevel   func(ctx context.Context, service string, level uint32) error
 	// RotateLogs reopens the logs of the monitor and of every service.
 	RotateLogs func(ctx context.Context) error
+	// Restart checks sssd.conf and, if that is right, starts the monitor again
+	// in its process, with the sockets open all the while.
+	Restart func(ctx context.Context) error
 	Version    string        // of the program
 	Generation func() uint64 // of the configuration
 	Since      time.Time
@@ -87,6 +101,7 @@ func MonitorObject(m Monitor) Object {
 				return nil, m.SetDebugLevel(ctx, args[0].(string), args[1].(uint32))
 			}},
 			{Name: "RotateLogs", Call: action(m.RotateLogs)},
+			{Name: "Restart", Call: action(m.Restart)},
 		},
 		Properties: []Property{
 			{Name: "Version", Signature: "s", Get: func() any { return m.Version }},
@@ -112,8 +127,10 @@ type Service struct {
 	Reload func(ctx context.Context) error
 	// Drain makes the responder finish what it has accepted and end. Until it
 	// returns, other calls of the monitor wait; pings do not.
-	Drain         func(ctx context.Context) error
-	Counters      func() map[string]uint64
+	Drain    func(ctx context.Context) error
+	Counters func() map[string]uint64
+	// Options returns the options in force, by section and key of sssd.conf.
+	Options       func() map[string]map[string]string
 	DebugLevel    func() uint32 // mask
 	SetDebugLevel func(mask uint32) error
 	Generation    func() uint64 // of the configuration
@@ -139,6 +156,9 @@ func ServiceObject(s Service) Object {
 			{Name: "Drain", Call: action(s.Drain)},
 			{Name: "Counters", Out: []Arg{{"counters", "a{st}"}}, Call: func(context.Context, Caller, []any) ([]any, error) {
 				return []any{s.Counters()}, nil
+			}},
+			{Name: "Options", Out: []Arg{{"options", "a{sa{ss}}"}}, Call: func(context.Context, Caller, []any) ([]any, error) {
+				return []any{s.Options()}, nil
 			}},
 		},
 		Properties: []Property{

@@ -47,7 +47,6 @@ func daemonize() int {
 	cmd.Env = append(os.Environ(), daemonVariable+"=1")
 	cmd.ExtraFiles = []*os.File{writer}
 	cmd.Stderr = os.Stderr // until ready: errors of the start are for the caller
-	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
 	writer.Close()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"gosssd/cmd/responders"
@@ -38,11 +39,11 @@ func run() int {
 	if f.genconf {
 		return generate(f)
 	}
-	child := isDaemonChild()
-	if f.daemon && !child {
+	child, kept := isDaemonChild(), keptDescriptors()
+	if f.daemon && !child && len(kept) == 0 {
 		return daemonize()
 	}
-	instance, err := responder.Claim(f.root.Path(responder.PIDFile))
+	instance, err := claim(f.root.Path(responder.PIDFile), kept)
 	if errors.Is(err, responder.ErrRunning) {
 		return fail(exitRunning, err)
 	} else if err != nil {
@@ -60,7 +61,15 @@ func run() int {
 	if err != nil {
 		return fail(exitDatabase, err)
 	}
-	return serve(f, config, conf, child)
+	return serve(f, config, conf, instance, kept, child)
+}
+
+// claim makes this the one sssd below its root, or finds that it is already.
+func claim(path string, kept kept) (*responder.Instance, error) {
+	if fd, found := kept.take(path); found {
+		return responder.Adopt(uintptr(fd)), nil
+	}
+	return responder.Claim(path)
 }
 
 // load reads and checks sssd.conf. Every finding goes to stderr.
@@ -68,6 +77,9 @@ func load(f flags) (*confdb.Config, int) {
 	config, err := confdb.Load(f.sources(), responder.Schema(responders.List()))
 	if err == nil {
 		err = config.Err()
+	}
+	if err == nil && f.config != "" && slices.Contains(config.Missing, f.config) {
+		err = fmt.Errorf("%s: %w", f.config, os.ErrNotExist)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -90,13 +102,16 @@ func generate(f flags) int {
 	} else {
 		_, err = config.Commit(path)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, confdb.ErrNoSection):
+		return fail(exitUsage, err)
+	case err != nil:
 		return fail(exitDatabase, err)
 	}
 	return exitOK
 }
 
-func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, daemon bool) int {
+func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, instance *responder.Instance, kept kept, daemon bool) int {
 	options := f.log.Options(conf.Section("sssd"))
 	options.Program = "sssd"
 	options.File = f.root.Path(responder.LogDir + "/sssd.log")
@@ -107,8 +122,8 @@ func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, daemon bool) i
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	m := newMonitor(responders.List(), f.root, conf, logger, &f.log)
-	err := m.run(ctx, func() {
+	m := newMonitor(responders.List(), &f, conf, logger, instance)
+	err := m.run(ctx, kept, func() {
 		logger.Info("ready", "generation", conf.Generation)
 		responder.Notify(fmt.Sprintf("READY=1\nMAINPID=%d\nSTATUS=Serving configuration generation %d", os.Getpid(), conf.Generation))
 		if daemon {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gosssd/confdb"
@@ -20,14 +21,21 @@ type monitor struct {
 	root     responder.Root
 	conf     *confdb.Snapshot
 	log      *log.Logger
-	logFlags *responder.LogFlags
 	since    time.Time
 	services []*service
 	bus      *sbus.Server
+	sources  confdb.Sources
+	instance *responder.Instance
+
+	ready      atomic.Bool   // sockets answer, the configuration is live
+	restarting chan struct{} // asks for a new start in this process
 }
 
-func newMonitor(list []responder.Descriptor, root responder.Root, conf *confdb.Snapshot, logger *log.Logger, logFlags *responder.LogFlags) *monitor {
-	m := &monitor{root: root, conf: conf, log: logger, logFlags: logFlags, since: time.Now()}
+func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, logger *log.Logger, instance *responder.Instance) *monitor {
+	m := &monitor{
+		root: f.root, conf: conf, log: logger, since: time.Now(),
+		sources: f.sources(), instance: instance, restarting: make(chan struct{}, 1),
+	}
 	m.bus = sbus.NewServer(sbus.Options{
 		Objects:      []sbus.Object{m.object()},
 		MayOwn:       m.mayOwn,
@@ -37,9 +45,9 @@ func newMonitor(list []responder.Descriptor, root responder.Root, conf *confdb.S
 	for _, d := range list {
 		options := conf.Section(d.Section())
 		m.services = append(m.services, &service{
-			descriptor: d, options: options, bus: m.bus, log: logger, state: stateIdle,
-			path: d.SocketPath(root, conf), claim: root.Path(d.ClaimPath()),
-			argv: argvOf(d, options, root, logFlags),
+			descriptor: d, options: options, bus: m.bus, log: logger, patience: usual, state: sbus.StateIdle,
+			path: d.SocketPath(f.root, conf), claim: f.root.Path(d.ClaimPath()),
+			argv: argvOf(d, options, f.root, &f.log),
 		})
 	}
 	return m
@@ -47,7 +55,7 @@ func newMonitor(list []responder.Descriptor, root responder.Root, conf *confdb.S
 
 // run serves until the context ends. ready is called when the bus and all
 // sockets answer and no responder runs with an older configuration.
-func (m *monitor) run(ctx context.Context, ready func()) error {
+func (m *monitor) run(ctx context.Context, kept kept, ready func()) error {
 	listener, err := sbus.Listen(m.root.Path(responder.BusSocket))
 	if err != nil {
 		return fmt.Errorf("private bus: %w", err)
@@ -65,32 +73,45 @@ func (m *monitor) run(ctx context.Context, ready func()) error {
 	systemd := holdsSockets(m.conf, m.root)
 	for _, s := range m.services {
 		if !systemd {
-			if s.socket, err = holdSocket(s.path, s.descriptor.SocketMode); err != nil {
+			if s.socket, err = holdSocket(s.path, s.descriptor.SocketMode, kept); err != nil {
 				return err
 			}
 			defer s.socket.close()
 		}
 	}
-	var replaced sync.WaitGroup
-	for _, s := range m.services {
-		replaced.Go(func() { m.replace(ctx, s) })
-	}
-	replaced.Wait()
+	kept.closeRest()
 	var supervised []*supervision
 	for _, s := range m.services {
+		// Each serves again before those that need it are replaced, which may
+		// need it for their last answers.
+		m.replace(ctx, s)
 		supervised = append(supervised, s.begin())
 	}
 	var others sync.WaitGroup
 	others.Go(func() { m.handleSignals(ctx) })
 	others.Go(func() { feedWatchdog(ctx) })
+	m.ready.Store(true)
 	ready()
-	<-ctx.Done()
+	m.awaitEnd(ctx)
 	responder.Notify("STOPPING=1")
 	for _, s := range slices.Backward(supervised) { // who needs another ends before it
 		s.stop()
 	}
 	others.Wait()
 	return nil
+}
+
+// awaitEnd returns when the context ends. A restart that succeeds leaves this
+// program.
+func (m *monitor) awaitEnd(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.restarting:
+			m.log.Error("cannot restart", "error", m.restart())
+		}
+	}
 }
 
 // holdsSockets reports whether systemd's units hold the responders' sockets.

@@ -23,6 +23,7 @@ func (m *monitor) object() sbus.Object {
 		ListServices:    m.listServices,
 		SetDebugLevel:   m.setDebugLevel,
 		RotateLogs:      m.rotateLogs,
+		Restart:         m.requestRestart,
 		Version:         responder.Version,
 		Generation:      func() uint64 { return m.conf.Generation },
 		Since:           m.since,
@@ -61,8 +62,12 @@ func (m *monitor) disconnected(caller sbus.Caller) {
 }
 
 func (m *monitor) listServices() []sbus.ServiceStatus {
+	state := sbus.StateStarting
+	if m.ready.Load() {
+		state = sbus.StateRunning
+	}
 	list := []sbus.ServiceStatus{{
-		Name: "sssd", State: stateRunning, PID: uint32(os.Getpid()), Since: m.since.Unix(),
+		Name: "sssd", State: state, PID: uint32(os.Getpid()), Since: m.since.Unix(),
 		Generation: m.conf.Generation, DebugLevel: uint32(m.log.Mask()), Socket: m.root.Path(responder.BusSocket),
 	}}
 	for _, s := range m.services {
@@ -112,18 +117,22 @@ func (m *monitor) setDebugLevel(ctx context.Context, name string, mask uint32) e
 func (m *monitor) rotateLogs(ctx context.Context) error {
 	problems := []error{m.log.Reopen()}
 	for _, s := range m.services {
-		if _, peer := s.status(); peer != 0 {
-			problems = append(problems, m.rotateLogsOf(ctx, s.descriptor.Name, peer))
-		}
+		problems = append(problems, m.rotateLogsOf(ctx, s))
 	}
 	return errors.Join(problems...)
 }
 
-func (m *monitor) rotateLogsOf(ctx context.Context, name string, peer uint64) error {
+// rotateLogsOf waits for a responder that is starting: it has its log open.
+func (m *monitor) rotateLogsOf(ctx context.Context, s *service) error {
 	ctx, cancel := context.WithTimeout(ctx, statusTime)
 	defer cancel()
+	s.awaitRegistration(ctx)
+	_, peer := s.status()
+	if peer == 0 {
+		return nil
+	}
 	if _, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.ServiceInterface, "rotateLogs"); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", s.descriptor.Name, err)
 	}
 	return nil
 }

@@ -15,15 +15,6 @@ import (
 	"gosssd/sbus"
 )
 
-// The states of a service, as sssctl status prints them.
-const (
-	stateIdle     = "waiting for a client"
-	stateStarting = "starting"
-	stateRunning  = "running"
-	stateEnding   = "ending"
-	stateBackOff  = "waiting to restart"
-)
-
 // service is one responder under supervision: the socket that the monitor
 // holds for it, and the process that serves it, if one runs.
 type service struct {
@@ -35,6 +26,7 @@ type service struct {
 	argv       []string
 	bus        *sbus.Server
 	log        *log.Logger
+	patience   patience
 
 	mu         sync.Mutex
 	state      string
@@ -59,7 +51,7 @@ func (s *service) register(caller sbus.Caller) error {
 	if s.pid == 0 { // not our child: it was started by systemd or by an earlier monitor
 		s.pid, s.since = int(caller.PID), time.Now()
 	}
-	s.state = stateRunning
+	s.state = sbus.StateRunning
 	if s.registered != nil {
 		close(s.registered)
 		s.registered = nil
@@ -86,7 +78,7 @@ func (s *service) unregister(caller sbus.Caller) {
 	}
 	s.peer = 0
 	if s.socket == nil { // nobody else will tell
-		s.pid, s.state = 0, stateIdle
+		s.pid, s.state = 0, sbus.StateIdle
 	}
 }
 

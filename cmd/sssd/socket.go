@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"time"
@@ -19,26 +20,35 @@ type socket struct {
 	file *os.File
 }
 
-// holdSocket listens at path, taking it over from whoever listened there.
-func holdSocket(path string, mode fs.FileMode) (*socket, error) {
-	l, err := responder.Listen(path, mode)
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	file, err := l.File()
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	file.Close()
-	if err != nil {
-		return nil, err
+// holdSocket listens at path, taking it over from whoever listened there; a
+// socket that the monitor has held for it already is kept.
+func holdSocket(path string, mode fs.FileMode, kept kept) (*socket, error) {
+	fd, have := kept.take(path)
+	if !have {
+		var err error
+		if fd, err = listen(path, mode); err != nil {
+			return nil, err
+		}
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, err
 	}
 	return &socket{path: path, file: os.NewFile(uintptr(fd), path)}, nil
+}
+
+// listen returns the descriptor of a new listening socket.
+func listen(path string, mode fs.FileMode) (int, error) {
+	l, err := responder.Listen(path, mode)
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	file, err := l.File()
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	return unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 }
 
 // awaitClient returns when a client waits to be accepted, or the context's
@@ -64,24 +74,25 @@ func (s *socket) awaitClient(ctx context.Context) error {
 	return err
 }
 
-// lend returns a descriptor of the socket for a child. The caller closes it
-// once the child has started.
+// lend returns the socket as a file for a child. The caller closes it once the
+// child has started.
 func (s *socket) lend() (*os.File, error) {
-	raw, err := s.file.SyscallConn()
+	fd, err := s.lendFD()
 	if err != nil {
 		return nil, err
 	}
-	var fd int
-	var dupErr error
-	if err := raw.Control(func(held uintptr) {
-		fd, dupErr = unix.FcntlInt(held, unix.F_DUPFD_CLOEXEC, 0)
-	}); err != nil {
-		return nil, err
-	}
-	if dupErr != nil {
-		return nil, dupErr
-	}
 	return os.NewFile(uintptr(fd), s.path), nil
+}
+
+func (s *socket) lendFD() (fd int, err error) {
+	raw, err := s.file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	controlErr := raw.Control(func(held uintptr) {
+		fd, err = unix.FcntlInt(held, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	return fd, errors.Join(controlErr, err)
 }
 
 // close stops listening and removes the socket's file.

@@ -15,13 +15,26 @@ import (
 	"gosssd/sbus"
 )
 
-// The patience of the monitor.
+// patience is how long the monitor waits for a responder.
+type patience struct {
+	register time.Duration // from its start to its registration
+	healthy  time.Duration // of life, after which an exit is not held against it
+	step     time.Duration // of the back-off: 0, 1, 2 … steps
+	longest  time.Duration // back-off
+	kill     time.Duration // from SIGKILL to the end
+}
+
+// usual is the patience of a monitor outside of tests.
+var usual = patience{
+	register: 10 * time.Second,
+	healthy:  30 * time.Second,
+	step:     2 * time.Second,
+	longest:  30 * time.Second,
+	kill:     5 * time.Second,
+}
+
 const (
-	registerTime = 10 * time.Second // from a responder's start to its registration
-	pingMisses   = 3                // unanswered pings until it is replaced
-	healthyTime  = 30 * time.Second // of life, after which an exit is not held against it
-	maxBackOff   = 30 * time.Second
-	killTime     = 5 * time.Second // from SIGKILL to the end
+	pingMisses   = 3 // unanswered pings until a responder is replaced
 	pollInterval = 2 * time.Millisecond
 )
 
@@ -58,14 +71,14 @@ func (v *supervision) stop() {
 func (s *service) supervise(ctx context.Context) {
 	for ctx.Err() == nil {
 		if pause := s.backOff(); pause > 0 {
-			s.setState(stateBackOff)
+			s.setState(sbus.StateBackOff)
 			wait(ctx, pause)
 		}
-		s.setState(stateIdle)
+		s.setState(sbus.StateIdle)
 		if err := s.socket.awaitClient(ctx); err != nil {
 			if ctx.Err() == nil {
 				s.log.Error("cannot watch a socket", "service", s.descriptor.Name, "error", err)
-				wait(ctx, maxBackOff)
+				wait(ctx, s.patience.longest)
 			}
 			continue
 		}
@@ -106,7 +119,7 @@ func (s *service) start() (exited <-chan error, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot execute %s: %w", s.argv[0], err)
 	}
-	s.pid, s.since, s.state = cmd.Process.Pid, time.Now(), stateStarting
+	s.pid, s.since, s.state = cmd.Process.Pid, time.Now(), sbus.StateStarting
 	s.peer, s.registered = 0, make(chan struct{})
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
@@ -130,7 +143,7 @@ func (s *service) watch(ctx context.Context, exited <-chan error) error {
 	registered := s.registered
 	s.mu.Unlock()
 	interval := s.seconds("timeout")
-	overdue := time.NewTimer(registerTime)
+	overdue := time.NewTimer(s.patience.register)
 	defer overdue.Stop()
 	ping := time.NewTicker(interval)
 	defer ping.Stop()
@@ -144,7 +157,7 @@ func (s *service) watch(ctx context.Context, exited <-chan error) error {
 			registered = nil
 			overdue.Stop()
 		case <-overdue.C:
-			return s.end(exited, fmt.Sprintf("it has not registered within %v", registerTime))
+			return s.end(exited, fmt.Sprintf("it has not registered within %v", s.patience.register))
 		case <-ping.C:
 			if registered != nil {
 				continue
@@ -161,7 +174,7 @@ func (s *service) watch(ctx context.Context, exited <-chan error) error {
 // end asks the process to end, and kills it at the deadline. What SIGTERM
 // finds stopped is continued, so that it can end in order.
 func (s *service) end(exited <-chan error, reason string) error {
-	s.setState(stateEnding)
+	s.setState(sbus.StateEnding)
 	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", s.pid, "reason", reason)
 	_ = syscall.Kill(s.pid, syscall.SIGTERM)
 	select {
@@ -218,7 +231,7 @@ func (s *service) terminate(ctx context.Context, pid int, reason string) {
 	}
 	s.log.Warn("killing a responder that does not end", "service", s.descriptor.Name, "pid", pid)
 	_ = syscall.Kill(pid, syscall.SIGKILL)
-	s.awaitClaim(ctx, pid, killTime)
+	s.awaitClaim(ctx, pid, s.patience.kill)
 }
 
 // awaitClaim waits until the process has given its claim up, and reports
@@ -232,6 +245,7 @@ func (s *service) awaitClaim(ctx context.Context, pid int, patience time.Duratio
 		}
 		wait(ctx, pollInterval)
 	}
+	_, _ = syscall.Wait4(pid, nil, 0, nil) // reaps a child from before a restart
 	return true
 }
 
@@ -247,7 +261,7 @@ func (s *service) ended(lived time.Duration, err error) {
 	switch {
 	case orderly:
 		s.failures = 0
-	case lived > healthyTime:
+	case lived > s.patience.healthy:
 		s.failures = 1
 	default:
 		s.failures++
@@ -263,7 +277,7 @@ func (s *service) ended(lived time.Duration, err error) {
 func (s *service) backOff() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(time.Duration(max(s.failures-1, 0))*2*time.Second, maxBackOff)
+	return min(time.Duration(max(s.failures-1, 0))*s.patience.step, s.patience.longest)
 }
 
 func wait(ctx context.Context, d time.Duration) {

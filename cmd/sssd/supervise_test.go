@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"gosssd/confdb"
+	"gosssd/responder"
+	"gosssd/responder/log"
+	"gosssd/sbus"
+)
+
+// fakeVariable makes the test binary a responder that behaves as its value
+// says: "obeys" does what its clients write, "dies" ends at once, "is silent"
+// never registers.
+const fakeVariable = "GOSSSD_FAKE_RESPONDER"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(fakeVariable) {
+	case "":
+		os.Exit(m.Run())
+	case "obeys":
+		os.Exit(responder.Main(fakeDescriptor(), func(*responder.Service) (responder.Handler, error) { return fake{}, nil }))
+	case "dies":
+		os.Exit(1)
+	case "is silent":
+		time.Sleep(time.Hour)
+	}
+}
+
+func fakeDescriptor() responder.Descriptor {
+	return responder.Descriptor{
+		Name: "fake", Socket: "/run/fake.socket", SocketMode: 0o600,
+		Sections: []confdb.Section{{Name: "fake"}},
+	}
+}
+
+// fake answers each line with its process number, after it has done what the
+// line asks for.
+type fake struct{}
+
+func (fake) Serve(_ context.Context, c *responder.Conn) {
+	lines := bufio.NewScanner(c)
+	for lines.Scan() {
+		switch lines.Text() {
+		case "exit 0":
+			os.Exit(0)
+		case "exit 1":
+			os.Exit(1)
+		case "crash":
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		case "hang":
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		}
+		fmt.Fprintln(c, os.Getpid())
+	}
+}
+
+func (fake) Reload(*confdb.Snapshot)     {}
+func (fake) Counters() map[string]uint64 { return map[string]uint64{} }
+func (fake) MayExit() bool               { return true }
+func (fake) Close() error                { return nil }
+
+// watched is a fake responder under the supervision of a monitor.
+type watched struct {
+	*service
+	t *testing.T
+}
+
+func watch(t *testing.T, behaviour string, p patience) *watched {
+	t.Helper()
+	t.Setenv(fakeVariable, behaviour)
+	dir, err := os.MkdirTemp("", "sssd") // short: socket paths are
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	f := &flags{root: responder.Root(dir)}
+	if err := f.root.MakeDirs(); err != nil {
+		t.Fatal(err)
+	}
+	list := []responder.Descriptor{fakeDescriptor()}
+	conf, err := confdb.NewSnapshot(responder.Schema(list), map[string]map[string]string{
+		"fake": {"timeout": "1", "force_timeout": "1"},
+		"sssd": {"socket_activation": "monitor"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMonitor(list, f, conf, log.To(t.Output(), log.Mask(6)), nil)
+	s := m.services[0]
+	s.patience = p
+	s.argv = []string{os.Args[0], "--logger=stderr", "--root=" + dir}
+	ctx, stop := context.WithCancel(context.Background())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- m.run(ctx, kept{}, func() { close(ready) }) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	return &watched{service: s, t: t}
+}
+
+// ask sends a line and returns the answer, "" if the responder ended over it.
+func (w *watched) ask(line string) string {
+	w.t.Helper()
+	c, err := net.Dial("unix", w.path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, line+"\n"); err != nil {
+		w.t.Fatal(err)
+	}
+	answer, err := io.ReadAll(io.LimitReader(c, int64(len("\n")+1)))
+	if err != nil && os.IsTimeout(err) {
+		w.t.Fatalf("%q is not answered", line)
+	}
+	return strings.TrimSpace(string(answer))
+}
+
+// await waits until the status is as it should be.
+func (w *watched) await(what string, is func(sbus.ServiceStatus) bool) sbus.ServiceStatus {
+	w.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		status, _ := w.status()
+		if is(status) {
+			return status
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s: not so, but %+v", what, status)
+		}
+	}
+}
+
+var hasty = patience{register: 5 * time.Second, healthy: time.Minute, step: time.Millisecond, longest: 10 * time.Millisecond, kill: 5 * time.Second}
+
+func TestAResponderThatEndsIsStartedForTheNextClient(t *testing.T) {
+	for name, c := range map[string]struct {
+		command  string
+		lastExit string
+		restarts uint32
+	}{
+		"in order":     {"exit 0", "exit status 0", 0},
+		"with failure": {"exit 1", "exit status 1", 1},
+		"by a signal":  {"crash", "signal: killed", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := watch(t, "obeys", hasty)
+			if w.ask("hello") == "" {
+				t.Fatal("no answer")
+			}
+			w.await("it registers", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning })
+			w.ask(c.command)
+			status := w.await("it ends", func(s sbus.ServiceStatus) bool { return s.LastExit != "" })
+			if status.LastExit != c.lastExit || status.Restarts != c.restarts {
+				t.Errorf("last exit %q, restarts %d; want %q, %d", status.LastExit, status.Restarts, c.lastExit, c.restarts)
+			}
+			if w.ask("hello") == "" {
+				t.Error("the next client is not answered")
+			}
+		})
+	}
+}
+
+func TestAResponderThatHangsIsReplacedAndItsWaitingClientsServed(t *testing.T) {
+	w := watch(t, "obeys", hasty)
+	w.ask("hello")
+	first := w.await("it registers", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning })
+	began := time.Now()
+	go w.ask("hang")
+	w.await("it is stopped", func(sbus.ServiceStatus) bool {
+		state, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", first.PID))
+		return strings.Contains(string(state), ") T ")
+	})
+	if w.ask("hello") == "" { // in the backlog until the new one comes
+		t.Error("a client that came meanwhile is not answered")
+	}
+	status := w.await("the new one registers", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning && s.PID != first.PID })
+	t.Logf("replaced %v after it hung; %s", time.Since(began).Round(100*time.Millisecond), status.LastExit)
+	if status.LastExit != "signal: killed" {
+		t.Errorf("the last one ended by %q", status.LastExit)
+	}
+}
+
+func TestAResponderThatDoesNotRegisterIsEnded(t *testing.T) {
+	p := hasty
+	p.register = 50 * time.Millisecond
+	w := watch(t, "is silent", p)
+	c, err := net.Dial("unix", w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	status := w.await("it is ended", func(s sbus.ServiceStatus) bool { return s.Restarts >= 2 })
+	if status.LastExit != "signal: terminated" {
+		t.Errorf("it ended by %q", status.LastExit)
+	}
+}
+
+func TestAResponderThatDiesAtOnceIsTriedForEver(t *testing.T) {
+	w := watch(t, "dies", hasty)
+	c, err := net.Dial("unix", w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w.await("it is tried again and again", func(s sbus.ServiceStatus) bool { return s.Restarts >= 20 })
+}
+
+func TestTheBackOffGrowsToItsLimit(t *testing.T) {
+	for failures, want := range map[int]time.Duration{
+		0: 0, 1: 0, 2: 2 * time.Second, 3: 4 * time.Second, 15: 28 * time.Second, 16: 30 * time.Second, 1000: 30 * time.Second,
+	} {
+		s := &service{failures: failures, patience: usual}
+		if got := s.backOff(); got != want {
+			t.Errorf("after %d failures in a row: %v, want %v", failures, got, want)
+		}
+	}
+}
+
+func TestAnExitIsNotHeldAgainstAHealthyResponder(t *testing.T) {
+	s := &service{patience: usual, log: log.Discard(), registered: make(chan struct{})}
+	for range 5 {
+		s.ended(time.Second, fmt.Errorf("exit status 1"))
+	}
+	s.ended(31*time.Second, fmt.Errorf("exit status 1"))
+	if got := s.backOff(); got != 0 {
+		t.Errorf("a responder that lived long waits %v", got)
+	}
+}
+
+func TestARegistrationBelongsToTheServicesProcess(t *testing.T) {
+	s := &service{descriptor: fakeDescriptor(), claim: "/nonexistent", log: log.Discard(), pid: 4711}
+	if err := s.register(sbus.Caller{PID: 4712}); err == nil {
+		t.Error("another process may register")
+	}
+	if err := s.register(sbus.Caller{PID: 4711, Peer: 1}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,114 @@
+package tests
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"gosssd/kcm/protocol"
+)
+
+// hammer runs clients that reconnect as libkrb5 does until every one of them
+// has made its requests and the disturbance is over, and returns what failed.
+func (s *system) hammer(clients, requests int, disturb func()) []error {
+	s.t.Helper()
+	name := fmt.Sprint(os.Getuid())
+	if err := s.kcm().initialize(name, principal("alice")); err != nil {
+		s.t.Fatal(err)
+	}
+	var over atomic.Bool
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	var failures []error
+	for i := range clients {
+		c := s.kcm()
+		running.Go(func() {
+			for n := 0; n < requests || !over.Load(); n++ {
+				var err error
+				if n%10 == 0 {
+					err = c.store(name, principal("alice"), fmt.Sprintf("%d-%d", i, n%100))
+				} else {
+					_, err = c.call(protocol.OpGetPrincipal, protocol.AppendName(nil, name))
+				}
+				if err != nil {
+					mu.Lock()
+					failures = append(failures, fmt.Errorf("client %d, request %d: %w", i, n, err))
+					mu.Unlock()
+					c.reset()
+				}
+			}
+		})
+	}
+	disturb()
+	over.Store(true)
+	running.Wait()
+	return failures
+}
+
+// quiet is a configuration whose responders are pinged often.
+const quiet = "[sssd]\n[kcm]\ntimeout = 1\n"
+
+func TestNoRequestFailsWhile(t *testing.T) {
+	for name, disturb := range map[string]func(s *system, round int){
+		"sssd restarts in order": func(s *system, round int) {
+			s.configure(fmt.Sprintf("[kcm]\ndebug_level = %d\n", 2+round%2))
+			s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" restart`)
+		},
+		"kcm goes idle": func(s *system, _ int) {
+			s.sh(user(os.Getuid()), `busctl --address="$BUS" call sssd.kcm /org/freedesktop/sssd/service org.freedesktop.sssd.service Drain || :`)
+		},
+		"secrets is killed": func(s *system, round int) {
+			if pid := s.pid("sssd_secrets"); pid != 0 && round < 3 { // more would meet the back-off
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			if err := s.kcm().store(fmt.Sprint(os.Getuid()), principal("alice"), fmt.Sprintf("round %d", round)); err != nil {
+				s.t.Error(err)
+			}
+		},
+		"sssd is killed, and both responders run": func(s *system, round int) {
+			if err := s.kcm().store(fmt.Sprint(os.Getuid()), principal("alice"), fmt.Sprintf("round %d", round)); err != nil {
+				s.t.Error(err)
+			}
+			s.kill(syscall.SIGKILL)
+			s.start()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSystem(t, quiet).start()
+			failures := s.hammer(8, 1250, func() {
+				for round := range 10 {
+					disturb(s, round)
+				}
+			})
+			if len(failures) > 0 {
+				t.Errorf("%d requests failed, the first: %v", len(failures), failures[0])
+			}
+		})
+	}
+}
+
+func TestKillingKCMCostsNoMoreThanTheRequestsInFlight(t *testing.T) {
+	const clients, kills = 8, 3 // more kills would meet the back-off
+	s := newSystem(t, quiet).start()
+	failures := s.hammer(clients, 200, func() {
+		for range kills {
+			if _, err := s.kcm().call(protocol.OpGetDefaultCache, nil); err != nil {
+				t.Error(err)
+			}
+			s.killHard("sssd_kcm")
+		}
+	})
+	t.Logf("%d kills, %d requests failed", kills, len(failures))
+	if len(failures) > clients*kills {
+		t.Errorf("%d requests failed, the last: %v", len(failures), failures[len(failures)-1])
+	}
+	for _, err := range failures {
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
+			t.Errorf("a client was refused: %v", err)
+		}
+	}
+}
