@@ -83,10 +83,12 @@ func (e *edit) purge(now int64, grace time.Duration) {
 	}
 }
 
-// purgeCaches removes every cache that has expired, without grace.
+// purgeCaches removes every cache that has expired, without grace, and those
+// that a login has begun and then broken off: without principal and tickets.
+// If it goes on after all, its INITIALIZE makes the cache again.
 func (e *edit) purgeCaches(now int64) (removed int) {
 	for _, c := range e.caches {
-		if _, end := c.lifeline(); end < now {
+		if _, end := c.lifeline(); end < now || c.principal == nil && len(c.entries) == 0 {
 			e.remove(c)
 			removed++
 		}

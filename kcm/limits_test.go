@@ -58,8 +58,7 @@ func TestUserLimit(t *testing.T) {
 func TestExpiredCachesMakeRoom(t *testing.T) {
 	r := newRig(t, conf{"max_uid_ccaches": "3"})
 	c := r.client(1000)
-	c.must(protocol.OpSetDefaultCache, name("1000:empty"))
-	for _, n := range []string{"1000:old", "1000:new"} {
+	for _, n := range []string{"1000:empty", "1000:old", "1000:new"} {
 		c.must(protocol.OpInitialize, name(n), princ("alice@"+realm))
 	}
 	c.must(protocol.OpStore, name("1000:old"), raw(ticket("alice", tgs, 60)))
@@ -69,6 +68,19 @@ func TestExpiredCachesMakeRoom(t *testing.T) {
 	c.must(protocol.OpInitialize, name("1000:x"), princ("xenia@"+realm))
 	equal(t, "caches", c.caches(), []string{"1000:empty", "1000:new", "1000:x"})
 	c.refused(protocol.NoMemory, protocol.OpInitialize, name("1000:y"), princ("yves@"+realm))
+	r.checkStore(1000)
+}
+
+func TestCachesThatWereBegunAndBrokenOffMakeRoom(t *testing.T) {
+	r := newRig(t, conf{"max_uid_ccaches": "2"})
+	c := r.client(1000)
+	c.must(protocol.OpSetDefaultCache, name("1000:a"))
+	c.must(protocol.OpSetDefaultCache, name("1000:b"))
+	c.must(protocol.OpSetDefaultCache, name("1000:c"))
+	equal(t, "caches", c.caches(), []string{"1000:c"})
+	c.login("1000:c", "alice")
+	c.must(protocol.OpInitialize, name("1000:d"), princ("bob@"+realm)) // empty, but somebody's
+	c.refused(protocol.NoMemory, protocol.OpSetDefaultCache, name("1000:e"))
 	r.checkStore(1000)
 }
 

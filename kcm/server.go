@@ -32,7 +32,10 @@ type Server struct {
 	sweptSome bool  // and whether there were any
 }
 
-var _ responder.Handler = (*Server)(nil)
+var (
+	_ responder.Handler  = (*Server)(nil)
+	_ responder.Volatile = (*Server)(nil)
+)
 
 // New returns the constructor of the responder. open is called with the word
 // of ccache_storage when records are first needed, and again with the next
@@ -80,8 +83,11 @@ func (s *Server) Counters() map[string]uint64 {
 // kept elsewhere, and the next purge would find nothing to remove. Without
 // the latter a responder that idles out before every purge would never do one.
 func (s *Server) MayExit() bool {
-	return s.users.storage != StorageMemory && !s.purgeOwed()
+	return !s.Volatile() && !s.purgeOwed()
 }
+
+// Volatile reports whether the caches are in this process's memory only.
+func (s *Server) Volatile() bool { return s.users.storage == StorageMemory }
 
 // Close ends the keeper and closes the store.
 func (s *Server) Close() error {

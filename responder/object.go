@@ -18,9 +18,15 @@ func (p *process) objects() []sbus.Object {
 		DebugLevel:    func() uint32 { return uint32(p.log.Mask()) },
 		SetDebugLevel: func(mask uint32) error { return SetDebugLevel(p.log, mask) },
 		Generation:    func() uint64 { return p.conf.Load().Generation },
+		Volatile:      p.volatile,
 		Since:         p.since,
 	})
 	return []sbus.Object{service, sbus.SignalObject(p.descriptor.Name)}
+}
+
+func (p *process) volatile() bool {
+	v, ok := p.handler.(Volatile)
+	return ok && v.Volatile()
 }
 
 func (p *process) counters() map[string]uint64 {

@@ -76,3 +76,11 @@ type Handler interface {
 	// after the last Serve has returned.
 	Close() error
 }
+
+// Volatile is implemented by a Handler that may keep the only copy of
+// something in memory. A new sssd leaves such a process running and has it
+// take over what it can of the new configuration.
+type Volatile interface {
+	// Volatile reports whether ending the process would lose something.
+	Volatile() bool
+}

@@ -76,7 +76,7 @@ type Monitor struct {
 	RotateLogs func(ctx context.Context) error
 	// Restart checks sssd.conf and, if that is right, starts the monitor again
 	// in its process, with the sockets open all the while.
-	Restart func(ctx context.Context) error
+	Restart    func(ctx context.Context) error
 	Version    string        // of the program
 	Generation func() uint64 // of the configuration
 	Since      time.Time
@@ -134,7 +134,9 @@ type Service struct {
 	DebugLevel    func() uint32 // mask
 	SetDebugLevel func(mask uint32) error
 	Generation    func() uint64 // of the configuration
-	Since         time.Time
+	// Volatile reports whether the process has the only copy of something.
+	Volatile func() bool
+	Since    time.Time
 }
 
 // ServiceObject declares the object every responder has. Of the methods of SSSD
@@ -165,6 +167,7 @@ func ServiceObject(s Service) Object {
 			{Name: "debug_level", Signature: "u", Get: func() any { return s.DebugLevel() }, Set: func(v any) error { return s.SetDebugLevel(v.(uint32)) }},
 			{Name: "Generation", Signature: "t", Get: func() any { return s.Generation() }},
 			{Name: "Since", Signature: "x", Get: func() any { return s.Since.Unix() }},
+			{Name: "Volatile", Signature: "b", Get: func() any { return s.Volatile() }},
 		},
 	}}}
 }

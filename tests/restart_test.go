@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"gosssd/kcm/protocol"
 )
@@ -111,4 +112,45 @@ func TestKillingKCMCostsNoMoreThanTheRequestsInFlight(t *testing.T) {
 			t.Errorf("a client was refused: %v", err)
 		}
 	}
+}
+
+func TestCachesInMemoryOutliveRestartsAndTheDeathOfSssd(t *testing.T) {
+	s := newSystem(t, "[kcm]\nccache_storage = memory\n").start()
+	name := fmt.Sprint(os.Getuid())
+	c := s.kcm()
+	if err := c.initialize(name, principal("alice")); err != nil {
+		t.Fatal(err)
+	}
+	me := user(os.Getuid())
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{
+		{"a restart in order", func() { s.sh(me, `"$BIN"/sssctl --root "$ROOT" restart`) }},
+		{"a restart with a new level", func() {
+			s.configure("[kcm]\nccache_storage = memory\ndebug_level = 6\n")
+			s.sh(me, `"$BIN"/sssctl --root "$ROOT" restart`)
+			expect(t, s.sh(me, `"$BIN"/sssctl --root "$ROOT" debug-level --kcm`), "0x07f0")
+		}},
+		{"the death of sssd", func() { s.kill(syscall.SIGKILL); s.start() }},
+		{"a restart after that", func() { s.sh(me, `"$BIN"/sssctl --root "$ROOT" restart`) }},
+	} {
+		step.do()
+		for what, client := range map[string]*kcmClient{"old": c, "new": s.kcm()} {
+			if _, err := client.call(protocol.OpGetPrincipal, protocol.AppendName(nil, name)); err != nil {
+				t.Errorf("after %s, the %s client: %v", step.name, what, err)
+			}
+		}
+	}
+	// Nothing can save them from its own death, but the socket lives on.
+	s.killHard("sssd_kcm")
+	c = s.kcm()
+	for range 100 {
+		if _, err := c.call(protocol.OpGetDefaultCache, nil); err == nil {
+			return
+		}
+		c.reset()
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Error("nobody takes over the socket of a responder that had outlived its monitor")
 }

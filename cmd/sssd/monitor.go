@@ -71,22 +71,21 @@ func (m *monitor) run(ctx context.Context, kept kept, ready func()) error {
 	})
 
 	systemd := holdsSockets(m.conf, m.root)
-	for _, s := range m.services {
-		if !systemd {
-			if s.socket, err = holdSocket(s.path, s.descriptor.SocketMode, kept); err != nil {
-				return err
-			}
-			defer s.socket.close()
-		}
-	}
-	kept.closeRest()
 	var supervised []*supervision
+	defer func() {
+		for _, s := range m.services {
+			s.closeSocket()
+		}
+	}()
 	for _, s := range m.services {
 		// Each serves again before those that need it are replaced, which may
 		// need it for their last answers.
-		m.replace(ctx, s)
+		if err := m.takeOver(ctx, s, systemd, kept); err != nil {
+			return err
+		}
 		supervised = append(supervised, s.begin())
 	}
+	kept.closeRest()
 	var others sync.WaitGroup
 	others.Go(func() { m.handleSignals(ctx) })
 	others.Go(func() { feedWatchdog(ctx) })
@@ -124,13 +123,4 @@ func holdsSockets(conf *confdb.Snapshot, root responder.Root) bool {
 	}
 	_, err := os.Stat("/run/systemd/system") // sd_booted(3)
 	return err == nil && !root.Within()
-}
-
-// replace ends a responder that runs from before this monitor's start: it
-// answers what its clients have sent, and the next client starts one with the
-// new configuration.
-func (m *monitor) replace(ctx context.Context, s *service) {
-	if pid := responder.Holder(s.claim); pid != 0 {
-		s.terminate(ctx, pid, "it runs from before this start of sssd")
-	}
 }

@@ -27,6 +27,7 @@ type service struct {
 	bus        *sbus.Server
 	log        *log.Logger
 	patience   patience
+	adopted    int // the process of an earlier monitor that goes on; 0 if there is none
 
 	mu         sync.Mutex
 	state      string
@@ -115,15 +116,18 @@ func (s *service) setState(state string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = state
+	if state == sbus.StateIdle || state == sbus.StateBackOff {
+		s.pid = 0
+	}
 }
 
 func (s *service) seconds(option string) time.Duration {
 	return time.Duration(s.options.Int(option)) * time.Second
 }
 
-// libexecDir is where packages put the responders. A program that was built
-// beside sssd is preferred.
-const libexecDir = "/usr/libexec/sssd"
+// libexecDir is where make install puts the responders; the build sets it. A
+// program that was built beside sssd is preferred.
+var libexecDir = "/usr/libexec/sssd"
 
 func programPath(name string) string {
 	if self, err := os.Executable(); err == nil {

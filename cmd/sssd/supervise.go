@@ -50,13 +50,27 @@ func (s *service) begin() *supervision {
 	v := &supervision{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(v.done)
-		if s.socket != nil {
-			s.supervise(ctx)
-		} else {
-			s.attend(ctx)
-		}
+		s.look(ctx)
 	}()
 	return v
+}
+
+// look after the service until the context ends.
+func (s *service) look(ctx context.Context) {
+	switch {
+	case s.adopted != 0:
+		s.attendAdopted(ctx)
+		if s.socket == nil && ctx.Err() == nil {
+			if err := s.holdSocket(nil); err != nil {
+				s.log.Error("cannot take a socket over", "service", s.descriptor.Name, "error", err)
+				return
+			}
+		}
+	case s.socket == nil: // systemd's
+		s.attend(ctx)
+		return
+	}
+	s.supervise(ctx)
 }
 
 // stop ends the service's process, if it is the monitor's, and returns when
