@@ -1,19 +1,48 @@
-# make run, make test, make build, make bench: see README.md.
+# make run, make test, make build, make bench, make install: see README.md.
 VERSION := 0.1.0
 export CGO_ENABLED ?= 0
-GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION)'
+GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd'
 PROGRAMS = ./cmd/sssd ./cmd/sssctl $(patsubst %/main.go,./%,$(wildcard */sssd_*/main.go))
+BIN = bin
+
+# What sssd reads and writes is below /etc, /run and /var whatever the prefix.
+DESTDIR =
+prefix = /usr
+sbindir = $(prefix)/sbin
+libexecdir = $(prefix)/libexec
+datadir = $(prefix)/share
+mandir = $(datadir)/man
+unitdir = $(prefix)/lib/systemd/system
 
 build:
-	go build $(GOFLAGS_BUILD) -o bin/ $(PROGRAMS)
+	go build $(GOFLAGS_BUILD) -o $(BIN)/ $(PROGRAMS)
+
+# Directories that exist keep their modes.
+install: build
+	install -D -t '$(DESTDIR)$(sbindir)' $(BIN)/sssd $(BIN)/sssctl
+	install -D -t '$(DESTDIR)$(libexecdir)/sssd' $(patsubst %,$(BIN)/%,$(filter sssd_%,$(notdir $(PROGRAMS))))
+	for unit in packaging/systemd/*.socket packaging/systemd/*.service; do \
+	  sed -e 's|@sbindir@|$(sbindir)|; s|@libexecdir@|$(libexecdir)|' \
+	    -e '/^@hardening@$$/r packaging/systemd/hardening' -e '/^@hardening@$$/d' \
+	    "$$unit" | install -D -m 644 /dev/stdin '$(DESTDIR)$(unitdir)'/"$${unit##*/}" || exit 1; \
+	done
+	install -D -m 644 -t '$(DESTDIR)$(datadir)/sssd-kcm' packaging/kcm_default_ccache
+	install -D -m 644 packaging/logrotate '$(DESTDIR)/etc/logrotate.d/sssd'
+	for page in packaging/man/*.[1-8]; do \
+	  install -D -m 644 -t '$(DESTDIR)$(mandir)'/man"$${page##*.}" "$$page" || exit 1; \
+	done
+	while read -r mode dir; do \
+	  [ -d '$(DESTDIR)'"$$dir" ] || install -d -m "$$mode" '$(DESTDIR)'"$$dir" || exit 1; \
+	done < packaging/directories
 
 run: build
+	tests/setup.sh
 	DIR='$(DIR)' exec tests/run.sh
 
 test: build
 	tests/setup.sh
 	go vet ./...
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race -timeout 8m ./...
 
 bench: build
 	go test -run '^$$' -bench . ./...
@@ -21,4 +50,4 @@ bench: build
 clean:
 	rm -rf bin build
 
-.PHONY: build run test bench clean
+.PHONY: build install run test bench clean
