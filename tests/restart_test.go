@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -56,7 +57,7 @@ const quiet = "[sssd]\n[kcm]\ntimeout = 1\n"
 func TestNoRequestFailsWhile(t *testing.T) {
 	for name, disturb := range map[string]func(s *system, round int){
 		"sssd restarts in order": func(s *system, round int) {
-			s.configure(fmt.Sprintf("[kcm]\ndebug_level = %d\n", 2+round%2))
+			s.configure(fmt.Sprintf("[kcm]\nfd_limit = %d\n[secrets]\nfd_limit = %d\n", 1000+round, 1000+round/2))
 			s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" restart`)
 		},
 		"kcm goes idle": func(s *system, _ int) {
@@ -110,6 +111,43 @@ func TestKillingKCMCostsNoMoreThanTheRequestsInFlight(t *testing.T) {
 	for _, err := range failures {
 		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
 			t.Errorf("a client was refused: %v", err)
+		}
+	}
+}
+
+func TestARestartReplacesAResponderOnlyForOptionsThatNeedIt(t *testing.T) {
+	s := newSystem(t, "[sssd]\n").start()
+	c := s.kcm()
+	before := 0
+	for _, step := range []struct {
+		name     string
+		conf     string
+		replaced bool
+	}{
+		{"the first client", "[kcm]\n", true},
+		{"nothing new", "[kcm]\n# nothing\n", false},
+		{"a live option", "[kcm]\ndebug_level = 6\nmax_uid_ccaches = 7\n", false},
+		{"an option that needs a restart", "[kcm]\nfd_limit = 512\n", true},
+	} {
+		s.configure(step.conf)
+		s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" restart`)
+		if _, err := c.call(protocol.OpGetDefaultCache, nil); err != nil {
+			t.Fatal(err)
+		}
+		pid := s.pid("sssd_kcm")
+		if replaced := pid != before; replaced != step.replaced {
+			t.Errorf("%s: replaced %v, expected %v", step.name, replaced, step.replaced)
+		}
+		before = pid
+		status := s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" status`)
+		generations := map[string]bool{}
+		for _, line := range strings.Split(strings.TrimSpace(status), "\n")[1:] {
+			if fields := strings.Fields(line); fields[1] == "running" {
+				generations[fields[5]] = true
+			}
+		}
+		if len(generations) != 1 {
+			t.Errorf("%s: several generations:\n%s", step.name, status)
 		}
 	}
 }

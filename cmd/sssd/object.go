@@ -85,11 +85,7 @@ func (m *monitor) statusOf(s *service) sbus.ServiceStatus {
 	if peer == 0 {
 		return status
 	}
-	reply, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.PropertiesInterface, "GetAll", sbus.ServiceInterface)
-	var values map[string]dbus.Variant
-	if err != nil || dbus.Store(reply, &values) != nil {
-		return status
-	}
+	values := m.properties(ctx, peer)
 	status.Generation, _ = values["Generation"].Value().(uint64)
 	status.DebugLevel, _ = values["debug_level"].Value().(uint32)
 	return status

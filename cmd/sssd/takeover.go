@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -15,14 +14,19 @@ import (
 // find this one.
 const findTime = 3 * time.Second
 
-// takeOver makes a service this monitor's: it holds the socket, and ends a
-// responder that runs from before, with an older configuration, so that the
-// next client starts one with the new. One that has the only copy of something
-// in its memory goes on, and takes over what it can of the new configuration.
+// takeOver makes a service this monitor's: it holds the socket, and sees to it
+// that a responder that runs from before has the present configuration. One
+// for which the live options are not enough, or whose socket cannot be had, is
+// ended, and the next client starts another; but not one that has the only copy
+// of something in its memory.
 func (m *monitor) takeOver(ctx context.Context, s *service, systemd bool, kept kept) error {
 	survivor := responder.Holder(s.claim)
-	keep := survivor != 0 && m.isVolatile(ctx, s)
+	var volatile, current bool
+	if survivor != 0 {
+		volatile, current = m.refresh(ctx, s)
+	}
 	_, held := kept[s.path]
+	keep := volatile || current && (systemd || held)
 	switch {
 	case systemd:
 	case keep && !held: // its socket is its own until it ends
@@ -33,50 +37,59 @@ func (m *monitor) takeOver(ctx context.Context, s *service, systemd bool, kept k
 		}
 	}
 	switch {
-	case keep:
-		if !systemd {
-			s.adopted = survivor
-		}
-		return m.reload(ctx, s)
-	case survivor != 0:
+	case survivor == 0:
+	case !keep:
 		s.terminate(ctx, survivor, "it runs from before this start of sssd")
+	case !systemd:
+		s.adopted = survivor
+	}
+	if keep && !current {
+		m.log.Warn("a responder with caches in memory keeps options that need a restart", "service", s.descriptor.Name, "pid", survivor)
 	}
 	return nil
 }
 
-// isVolatile waits for a survivor to find the bus and asks it. One that does
-// not come hangs, and has to go.
-func (m *monitor) isVolatile(ctx context.Context, s *service) bool {
+// refresh waits for a survivor to find the bus, has it take over the live
+// options, and returns whether it keeps something in memory only, and whether
+// all of the configuration is in force. One that does not come hangs, and has
+// to go.
+func (m *monitor) refresh(ctx context.Context, s *service) (volatile, current bool) {
 	ctx, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
-	for {
-		_, peer := s.status()
-		if peer != 0 {
-			reply, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.PropertiesInterface, "Get", sbus.ServiceInterface, "Volatile")
-			var value dbus.Variant
-			if err != nil || dbus.Store(reply, &value) != nil {
-				return false
-			}
-			volatile, _ := value.Value().(bool)
-			return volatile
-		}
-		if responder.Holder(s.claim) == 0 || ctx.Err() != nil {
-			return false
+	peer := m.awaitPeer(ctx, s)
+	if peer == 0 {
+		return false, false
+	}
+	_, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.ServiceInterface, "Reload")
+	if err != nil {
+		m.log.Warn("a responder does not take over the configuration", "service", s.descriptor.Name, "error", err)
+	}
+	values := m.properties(ctx, peer)
+	volatile, _ = values["Volatile"].Value().(bool)
+	return volatile, values["Generation"].Value() == m.conf.Generation
+}
+
+// awaitPeer returns the connection of a survivor to the bus, 0 if it does not
+// come.
+func (m *monitor) awaitPeer(ctx context.Context, s *service) uint64 {
+	for ctx.Err() == nil && responder.Holder(s.claim) != 0 {
+		if _, peer := s.status(); peer != 0 {
+			return peer
 		}
 		wait(ctx, pollInterval)
 	}
+	return 0
 }
 
-// reload has a responder take over the live options of the configuration.
-func (m *monitor) reload(ctx context.Context, s *service) error {
-	_, peer := s.status()
-	if peer == 0 {
-		return errors.New(s.descriptor.Name + " has left the bus")
+// properties returns what a responder says of itself; nothing if it does not
+// answer.
+func (m *monitor) properties(ctx context.Context, peer uint64) map[string]dbus.Variant {
+	reply, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.PropertiesInterface, "GetAll", sbus.ServiceInterface)
+	var values map[string]dbus.Variant
+	if err != nil || dbus.Store(reply, &values) != nil {
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.seconds("timeout"))
-	defer cancel()
-	_, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.ServiceInterface, "Reload")
-	return err
+	return values
 }
 
 // holdSocket makes the service's socket the monitor's.
@@ -96,8 +109,8 @@ func (s *service) closeSocket() {
 	}
 }
 
-// attendAdopted watches a responder that is not a child until it has ended,
-// and ends it together with the monitor.
+// attendAdopted watches a responder that an earlier monitor started until it
+// has ended, and ends it together with the monitor.
 func (s *service) attendAdopted(ctx context.Context) {
 	ended, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -111,7 +124,7 @@ func (s *service) attendAdopted(ctx context.Context) {
 	if ctx.Err() != nil {
 		s.terminate(context.Background(), s.adopted, "sssd is ending")
 	}
-	s.log.Info("a responder with caches in memory has ended", "service", s.descriptor.Name, "pid", s.adopted)
+	s.log.Info("a responder of an earlier sssd has ended", "service", s.descriptor.Name, "pid", s.adopted)
 }
 
 // adoptedInterval bounds how long clients of a responder that ended may be
