@@ -153,7 +153,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 		return err
 	}
 	p := &process{
-		descriptor: d, database: f.database, log: logger, handler: handler, bus: bus,
+		descriptor: d, database: f.database, log: logger, logFlags: f.LogFlags, handler: handler, bus: bus,
 		server: newServer(d, listener, handler, logger, fdLimit, limitsOf(conf.Section(d.Section()))),
 		drain:  make(chan struct{}), since: time.Now(),
 	}

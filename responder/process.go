@@ -19,6 +19,7 @@ type process struct {
 	descriptor Descriptor
 	database   string
 	log        *log.Logger
+	logFlags   LogFlags // which win over the configuration
 	handler    Handler
 	server     *server
 	bus        *attachment
@@ -100,14 +101,9 @@ func (p *process) reload() error {
 	if err != nil {
 		return err
 	}
-	before := p.conf.Load()
-	conf, waiting := before.Adopt(next)
+	conf, waiting := p.conf.Load().Adopt(next)
 	section := conf.Section(p.descriptor.Section())
-	// A level given on the command line or by sssctl stays until sssd.conf
-	// says something new.
-	if level := LevelOf(section); level != LevelOf(before.Section(p.descriptor.Section())) {
-		p.log.SetMask(level)
-	}
+	p.log.SetMask(p.logFlags.Options(section).Level)
 	p.server.setLimits(limitsOf(section))
 	p.handler.Reload(conf)
 	p.conf.Store(conf)

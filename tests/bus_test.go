@@ -9,7 +9,7 @@ func TestBusctlShowsTheMonitorAndBothResponders(t *testing.T) {
 	needProgram(t, "busctl")
 	s := newSystem(t, defaults).start()
 	me := user(os.Getuid())
-	s.wake()
+	s.wake("")
 	expect(t, s.sh(me, `busctl --address="$BUS" list --no-pager`), "sssd.monitor", "sssd.kcm", "sssd.secrets")
 	expect(t, s.sh(me, `busctl --address="$BUS" tree --no-pager`),
 		"/org/freedesktop/sssd/monitor", "/org/freedesktop/sssd/service", "sssd.kcm", "sssd.secrets")

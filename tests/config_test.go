@@ -10,7 +10,7 @@ func TestAnEditTakesEffectWhenSssdRestartsAndNotBefore(t *testing.T) {
 	s := newSystem(t, "[kcm]\ndebug_level = 2\n").start()
 	me := user(os.Getuid())
 	level := func() string {
-		s.wake()
+		s.wake("")
 		return s.sh(me, `"$BIN"/sssctl --root "$ROOT" debug-level --kcm`)
 	}
 	expect(t, level(), "0x0070")

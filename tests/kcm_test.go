@@ -25,15 +25,6 @@ func (s *system) kcm() *kcmClient {
 	return c
 }
 
-// wake sees to it that both responders run: a listing needs kcm, and the first
-// of a user needs secrets.
-func (s *system) wake() {
-	s.t.Helper()
-	if _, err := s.kcm().call(protocol.OpGetDefaultCache, nil); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
 // call sends one request and returns the results of its reply.
 func (c *kcmClient) call(op protocol.Op, params []byte) ([]byte, error) {
 	request := binary.BigEndian.AppendUint32(nil, uint32(4+len(params)))

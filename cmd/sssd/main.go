@@ -72,8 +72,9 @@ func claim(path string, kept kept) (*responder.Instance, error) {
 	return responder.Claim(path)
 }
 
-// load reads and checks sssd.conf. Every finding goes to stderr.
-func load(f flags) (*confdb.Config, int) {
+// configuration reads and checks sssd.conf; the error names everything that is
+// wrong with it.
+func (f flags) configuration() (*confdb.Config, error) {
 	config, err := confdb.Load(f.sources(), responder.Schema(responders.List()))
 	if err == nil {
 		err = config.Err()
@@ -81,6 +82,13 @@ func load(f flags) (*confdb.Config, int) {
 	if err == nil && f.config != "" && slices.Contains(config.Missing, f.config) {
 		err = fmt.Errorf("%s: %w", f.config, os.ErrNotExist)
 	}
+	return config, err
+}
+
+// load is configuration for the start of a program: what is wrong goes to
+// stderr.
+func load(f flags) (*confdb.Config, int) {
+	config, err := f.configuration()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return nil, fail(exitConfig, errors.New("the configuration is not used; a running sssd and its responders go on with theirs"))

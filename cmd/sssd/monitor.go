@@ -24,7 +24,7 @@ type monitor struct {
 	since    time.Time
 	services []*service
 	bus      *sbus.Server
-	sources  confdb.Sources
+	flags    *flags
 	instance *responder.Instance
 
 	ready      atomic.Bool   // sockets answer, the configuration is live
@@ -34,7 +34,7 @@ type monitor struct {
 func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, logger *log.Logger, instance *responder.Instance) *monitor {
 	m := &monitor{
 		root: f.root, conf: conf, log: logger, since: time.Now(),
-		sources: f.sources(), instance: instance, restarting: make(chan struct{}, 1),
+		flags: f, instance: instance, restarting: make(chan struct{}, 1),
 	}
 	m.bus = sbus.NewServer(sbus.Options{
 		Objects:      []sbus.Object{m.object()},

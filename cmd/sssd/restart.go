@@ -12,8 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gosssd/cmd/responders"
-	"gosssd/confdb"
 	"gosssd/responder"
 )
 
@@ -60,11 +58,7 @@ func (k kept) closeRest() {
 // requestRestart checks the configuration and has the monitor executed again.
 // The check is for whoever asks; the new start reads the files by itself.
 func (m *monitor) requestRestart(context.Context) error {
-	config, err := confdb.Load(m.sources, responder.Schema(responders.List()))
-	if err == nil {
-		err = config.Err()
-	}
-	if err != nil {
+	if _, err := m.flags.configuration(); err != nil {
 		return fmt.Errorf("sssd goes on as it is: %w", err)
 	}
 	select {

@@ -1,0 +1,154 @@
+// Package man holds the manual pages. What they and README.md say of options
+// is generated from the options as they are declared:
+//
+//	go test ./packaging/man -update
+package man
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the generated parts of the manual pages and of README.md")
+
+const readme = "../../README.md"
+
+// generated finds the parts between markers, in a page or in README.md.
+var generated = map[bool]*regexp.Regexp{
+	false: regexp.MustCompile(`(?sm)^(\.\\" options of ([^\n]*)\n)(.*?)^(\.\\" end of options\n)`),
+	true:  regexp.MustCompile(`(?sm)^(<!-- options() -->\n)(.*?)^(<!-- /options -->\n)`),
+}
+
+// files are the manual pages and README.md.
+func files(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob("*.[58]")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("there are no pages: %v", err)
+	}
+	return append(pages, readme)
+}
+
+// regenerate returns a file's text with its generated parts as they should
+// be, and the sections these are about.
+func regenerate(name, text string) (should string, about []string) {
+	isReadme := name == readme
+	should = generated[isReadme].ReplaceAllStringFunc(text, func(part string) string {
+		marks := generated[isReadme].FindStringSubmatch(part)
+		names := strings.Fields(marks[2])
+		body := ""
+		if isReadme {
+			names = order()
+			body = "\n" + markdown(names) + "\n"
+		} else {
+			body = mdoc(names)
+		}
+		about = append(about, names...)
+		return marks[1] + body + marks[4]
+	})
+	return should, about
+}
+
+// order is the order of sections in README.md.
+func order() []string {
+	names := slices.Sorted(maps.Keys(sections()))
+	first := []string{"sssd", service, "kcm"}
+	return append(first, slices.DeleteFunc(names, func(name string) bool { return slices.Contains(first, name) })...)
+}
+
+func TestPagesAndReadmeShowTheDeclaredOptions(t *testing.T) {
+	var inPages, inReadme []string
+	for _, name := range files(t) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		should, about := regenerate(name, string(text))
+		if name == readme {
+			inReadme = about
+		} else {
+			inPages = append(inPages, about...)
+		}
+		if should == string(text) {
+			continue
+		}
+		if !*update {
+			t.Errorf("%s does not show the options as they are declared; run go test ./packaging/man -update", name)
+			continue
+		}
+		if err := os.WriteFile(name, []byte(should), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range order() {
+		if count(inPages, name) != 1 || count(inReadme, name) != 1 {
+			t.Errorf("the options of %s are in %d pages and %d times in README.md, want once each", written(name), count(inPages, name), count(inReadme, name))
+		}
+	}
+}
+
+// TestAStalePageIsFound is the negative control: any change of a generated
+// part must be noticed.
+func TestAStalePageIsFound(t *testing.T) {
+	for _, name := range files(t) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(b)
+		_, about := regenerate(name, text)
+		if len(about) == 0 {
+			continue
+		}
+		for _, option := range sections()[about[0]] {
+			before, after := ".It Cm ", " Pq"
+			if name == readme {
+				before, after = "`", "` |"
+			}
+			stale := strings.Replace(text, before+option.Key+after, before+option.Key+"x"+after, 1)
+			if stale == text {
+				t.Errorf("%s does not name %s", name, option.Key)
+			} else if should, _ := regenerate(name, stale); should == stale {
+				t.Errorf("%s: a wrong name of %s is not noticed", name, option.Key)
+			}
+		}
+	}
+}
+
+// TestPagesNameExistingPages follows the references of each page to the
+// others.
+func TestPagesNameExistingPages(t *testing.T) {
+	reference := regexp.MustCompile(`(?m)^\.Xr (sss[a-z.-]*) (\d)`)
+	found := 0
+	for _, name := range files(t) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, to := range reference.FindAllStringSubmatch(string(text), -1) {
+			found++
+			if _, err := os.Stat(fmt.Sprintf("%s.%s", to[1], to[2])); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page names another; the test shows nothing")
+	}
+}
+
+func count(list []string, text string) (n int) {
+	for _, element := range list {
+		if element == text {
+			n++
+		}
+	}
+	return n
+}

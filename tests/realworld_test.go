@@ -1,0 +1,69 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// renewal are the lines of a file that ask for what this build refuses.
+var renewal = regexp.MustCompile(`(?m)^(tgt_renewal|krb5_renew_interval = 60m|krb5_lifetime).*\n`)
+
+// TestTheConfigurationOfAnADJoinedHostWorks guards that an sssd.conf as it is
+// found on real machines serves here: what is of other services is told once
+// and left alone.
+func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
+	text, err := os.ReadFile("../confdb/testdata/ad-joined.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := renewal.FindAllString(string(text), -1)
+	if len(asked) != 3 {
+		t.Fatalf("the file asks %d times for renewal, expected 3", len(asked))
+	}
+	me := user(os.Getuid())
+	s := newSystem(t, string(text))
+	refused := s.shFails(me, `"$BIN"/sssctl --root "$ROOT" config-check`)
+	expect(t, refused, "Issues identified by validators: 3\n", "renewal of tickets is not part of this build")
+	for _, line := range asked {
+		number := 1 + strings.Count(string(text[:strings.Index(string(text), "\n"+line)+1]), "\n")
+		key, _, _ := strings.Cut(line, " ")
+		expect(t, refused, fmt.Sprintf("sssd.conf:%d: [kcm] %s: ", number, key))
+	}
+
+	s.configure(renewal.ReplaceAllString(string(text), ""))
+	s.write("/etc/sssd/conf.d/50-log.conf", "[sssd]\ndebug_level = 0x03f0\n", 0o600)
+	check := s.sh(me, `"$BIN"/sssctl --root "$ROOT" config-check`)
+	expect(t, check, "Issues identified by validators: 0\n", "Notes: 16\n",
+		"[sssd] 5 options are not served by this build: certificate_verification, default_domain_suffix, domains, full_name_format, re_expression\n",
+		"[nss] is not served by this build\n", "[prompting/2fa/sshd] is not served by this build\n",
+		"[domain/corp.example.com] 42 options are not served by this build: ")
+	s.start()
+	for note := range strings.Lines(check[strings.Index(check, "Notes: "):]) {
+		_, told, found := strings.Cut(note, ": [")
+		if n := strings.Count(s.log("sssd"), "["+strings.TrimSpace(told)); found && n != 1 {
+			t.Errorf("sssd.log says %d times, expected once: [%s", n, told)
+		}
+	}
+	s.wake("")
+	name := fmt.Sprint(me)
+	c := s.kcm()
+	if err := c.initialize(name, principal("alice")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.store(name, principal("alice"), "server"); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := c.services(name); err != nil || !slices.Equal(kept, []string{"server"}) {
+		t.Errorf("the cache holds %v, %v", kept, err)
+	}
+	expect(t, s.sh(me, `"$BIN"/sssctl --root "$ROOT" debug-level`), "0x03f0", "0x0070")
+	show := s.sh(me, `"$BIN"/sssctl --root "$ROOT" config-show`)
+	expect(t, show, "ldap_default_authtok = ********", "full_name_format = %1$s@%2$s", "[domain/lab.corp.example.com]")
+	for _, text := range []string{show, s.log("sssd"), s.log("sssd_kcm"), s.log("sssd_secrets")} {
+		refuse(t, text, "not # a comment; a password")
+	}
+}
