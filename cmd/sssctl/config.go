@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -34,7 +35,8 @@ func (t *tool) configCheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if config.Report(c.OutOrStdout()) > 0 {
+			problems := config.Report(c.OutOrStdout())
+			if problems > 0 || isMissing(config, file) || isMissing(config, snippets) {
 				return errFound
 			}
 			return nil
@@ -43,6 +45,12 @@ func (t *tool) configCheckCommand() *cobra.Command {
 	c.Flags().StringVarP(&file, "config", "c", "", "check `FILE`, and the conf.d beside it")
 	c.Flags().StringVarP(&snippets, "snippet", "s", "", "read snippets from `DIR`")
 	return c
+}
+
+// isMissing reports whether a file or directory that was asked for by name does
+// not exist; sssd's own places may be missing.
+func isMissing(config *confdb.Config, named string) bool {
+	return named != "" && slices.Contains(config.Missing, named)
 }
 
 func (t *tool) configShowCommand() *cobra.Command {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -14,51 +13,109 @@ import (
 
 func (t *tool) debugLevelCommand() *cobra.Command {
 	named := map[string]*bool{}
+	var persist bool
 	c := &cobra.Command{
 		Use:   "debug-level [LEVEL]",
 		Short: "Show or change what running services log",
-		Args:  cobra.MaximumNArgs(1),
+		Long: "Show or change what running services log: a level from 0 to 10, or a mask of bits such as 0x0070.\n" +
+			"Without the name of a service all that run are meant. A change lasts until the service restarts;\n" +
+			"with --persist it is also written to a snippet of sssd.conf, for the next start of sssd.",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			services, err := t.services()
-			if err != nil {
-				return err
+			names, some := chosen(named)
+			switch {
+			case len(args) == 1:
+				return t.setLevels(c, names, some, args[0], persist)
+			case persist:
+				return errors.New("--persist needs a LEVEL")
 			}
-			var problems []error
-			someNamed := slices.ContainsFunc(services, func(s status) bool { return *named[s.Name] })
-			for _, s := range services {
-				if someNamed && !*named[s.Name] {
-					continue
-				}
-				if s.DebugLevel == 0 { // it does not run
-					if *named[s.Name] {
-						fmt.Fprintf(c.OutOrStdout(), "%-25s %s\n", s.Name, "Unreachable service")
-						problems = append(problems, errFound)
-					}
-					continue
-				}
-				problems = append(problems, t.debugLevel(c, s, args))
-			}
-			return errors.Join(problems...)
+			return t.showLevels(c, names, some)
 		},
 	}
 	for _, name := range serviceNames() {
 		named[name] = c.Flags().Bool(name, false, "only "+name)
 	}
+	c.Flags().BoolVar(&persist, "persist", false, "keep LEVEL after a restart of sssd")
 	return c
 }
 
-// debugLevel prints the level of a service, or sets it to args[0].
-func (t *tool) debugLevel(c *cobra.Command, s status, args []string) error {
-	if len(args) == 0 {
+// chosen returns the services that were named; all of them if none was.
+func chosen(named map[string]*bool) (names []string, some bool) {
+	for _, name := range serviceNames() {
+		if *named[name] {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return serviceNames(), false
+	}
+	return names, true
+}
+
+func (t *tool) showLevels(c *cobra.Command, names []string, some bool) error {
+	return t.eachReachable(c, names, some, func(s status) error {
 		fmt.Fprintf(c.OutOrStdout(), "%-25s %s\n", s.Name, log.Level(s.DebugLevel))
 		return nil
+	})
+}
+
+// setLevels changes the levels of running services. Persistent ones are
+// written first, and then it is no failure that SSSD does not run: it will
+// start with them.
+func (t *tool) setLevels(c *cobra.Command, names []string, some bool, text string, persist bool) error {
+	mask, err := parseLevel(text)
+	if err != nil {
+		return err
 	}
-	n, err := strconv.ParseInt(args[0], 0, 32)
-	if err != nil || n < 0 {
-		return fmt.Errorf("%q is not a debug level, expected 0 to 10 or a mask such as 0x0070", args[0])
+	var problem error
+	if persist {
+		if problem, err = t.persistLevel(c, names, mask); err != nil {
+			return err
+		}
 	}
-	_, err = t.monitor("SetDebugLevel", s.Name, uint32(log.Mask(n)))
-	return err
+	err = t.eachReachable(c, names, some, func(s status) error {
+		_, err := t.monitor("SetDebugLevel", s.Name, uint32(mask))
+		return err
+	})
+	if persist && errors.Is(err, errNotRunning) {
+		err = nil
+	}
+	return errors.Join(err, problem)
+}
+
+// eachReachable visits the services that run. Of those that do not, only one
+// that was asked for by name is worth a word.
+func (t *tool) eachReachable(c *cobra.Command, names []string, some bool, visit func(status) error) error {
+	services, err := t.services()
+	if err != nil {
+		return err
+	}
+	byName := map[string]status{}
+	for _, s := range services {
+		byName[s.Name] = s
+	}
+	var problems []error
+	for _, name := range names {
+		switch s := byName[name]; {
+		case s.DebugLevel != 0:
+			problems = append(problems, visit(s))
+		case some:
+			fmt.Fprintf(c.OutOrStdout(), "%-25s %s\n", name, "Unreachable service")
+			problems = append(problems, errFound)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// parseLevel reads a level as SSSD does: decimal, 0x hexadecimal or 0 octal,
+// a level or a mask.
+func parseLevel(text string) (log.Level, error) {
+	n, err := strconv.ParseInt(text, 0, 64)
+	highest := log.Mask(10)
+	if err != nil || n < 0 || n > int64(highest) {
+		return 0, fmt.Errorf("%q is not a debug level, expected 0 to 10 or a mask from 0x0010 to %v", text, highest)
+	}
+	return log.Mask(n), nil
 }
 
 // serviceNames are the names debug-level and status know.

@@ -1,5 +1,6 @@
 // Command sssctl is the administrator's tool: it asks the monitor over the
-// private bus, and checks and shows the configuration.
+// private bus, checks and shows the configuration, looks after the logs and
+// keeps secrets.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 
 	"gosssd/confdb"
 	"gosssd/responder"
+	"gosssd/responder/log"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -19,6 +21,12 @@ func main() { os.Exit(run(os.Args[1:])) }
 // it has printed.
 var errFound = errors.New("problems were found")
 
+// sentence is an error in the words of SSSD's sssctl, which scripts may know:
+// it is printed as it is.
+type sentence string
+
+func (s sentence) Error() string { return string(s) }
+
 // run executes a command and returns the exit code: 0, or 1 for any failure,
 // as SSSD's sssctl does.
 func run(args []string) int {
@@ -26,39 +34,83 @@ func run(args []string) int {
 	root := t.command()
 	root.SetArgs(args)
 	err := root.Execute()
-	if err != nil && !errors.Is(err, errFound) {
+	if err == nil {
+		return 0
+	}
+	if said, ok := errors.AsType[sentence](err); ok {
+		fmt.Fprintln(os.Stderr, said)
+	} else if !errors.Is(err, errFound) {
 		fmt.Fprintf(os.Stderr, "sssctl: %v\n", err)
 	}
-	if err != nil {
-		return 1
-	}
-	return 0
+	return 1
 }
 
 // tool is what all commands share.
 type tool struct {
 	rootDir string
 	root    responder.Root
+	debug   int64
+	log     *log.Logger
 }
 
 func (t *tool) command() *cobra.Command {
-	c := &cobra.Command{
-		Use:           "sssctl COMMAND",
-		Short:         "Look after sssd and its responders",
-		Version:       responder.Version,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
-			t.root, err = responder.MakeRoot(t.rootDir)
-			return err
-		},
-		RunE: func(c *cobra.Command, _ []string) error {
-			c.SetOut(os.Stderr)
-			return errors.Join(c.Usage(), errFound)
-		},
-	}
+	c := group(&cobra.Command{
+		Use:               "sssctl COMMAND",
+		Short:             "Look after sssd and its responders",
+		Version:           responder.Version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: t.prepare,
+	})
 	c.PersistentFlags().StringVar(&t.rootDir, "root", "", "put `DIR` in front of every path")
-	c.AddCommand(t.statusCommand(), t.debugLevelCommand(), t.configCheckCommand(), t.configShowCommand())
+	c.PersistentFlags().Int64Var(&t.debug, "debug", 0, "what to say on stderr of the way to sssd, as debug_level `LEVEL`")
+	_ = c.PersistentFlags().MarkHidden("debug")
+	c.AddCommand(
+		rootOnly(t.statusCommand()),
+		rootOnly(t.restartCommand()),
+		rootOnly(t.debugLevelCommand()),
+		t.configCheckCommand(),
+		t.configShowCommand(),
+		rootOnly(t.logsRemoveCommand()),
+		rootOnly(t.logsFetchCommand()),
+		t.secretsCommand(),
+	)
+	return c
+}
+
+// prepare is what comes before every command.
+func (t *tool) prepare(c *cobra.Command, _ []string) (err error) {
+	t.log = log.Open(log.Options{Program: "sssctl", Destination: "stderr", Level: log.Mask(t.debug), Timestamps: true})
+	if t.root, err = responder.MakeRoot(t.rootDir); err != nil {
+		return err
+	}
+	if c.Annotations[forRoot] != "" && !t.root.Within() && os.Geteuid() != 0 {
+		return sentence(fmt.Sprintf("'%s' must be run as root", c.Name()))
+	}
+	return nil
+}
+
+// forRoot marks commands in cobra's annotations.
+const forRoot = "root"
+
+// rootOnly keeps a command for root. Below --root nobody is asked: what the
+// user may not do there, the files forbid.
+func rootOnly(c *cobra.Command) *cobra.Command {
+	c.Annotations = map[string]string{forRoot: "only"}
+	return c
+}
+
+// group makes a command of others: without one of them it prints its usage on
+// stderr and fails.
+func group(c *cobra.Command) *cobra.Command {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		c.SetOut(os.Stderr)
+		if len(args) > 0 {
+			fmt.Fprintf(os.Stderr, "sssctl: there is no command %q\n", args[0])
+		}
+		return errors.Join(c.Usage(), errFound)
+	}
 	return c
 }
 

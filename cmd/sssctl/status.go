@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -20,6 +22,9 @@ type status = sbus.ServiceStatus
 // callTime bounds what a command waits for the monitor.
 const callTime = 10 * time.Second
 
+// errNotRunning says that no monitor serves the private bus.
+const errNotRunning = sentence("SSSD is not running.")
+
 // monitor calls a method of the monitor.
 func (t *tool) monitor(method string, args ...any) ([]any, error) {
 	return t.call(sbus.MonitorInterface, method, args...)
@@ -28,12 +33,28 @@ func (t *tool) monitor(method string, args ...any) ([]any, error) {
 func (t *tool) call(iface, method string, args ...any) ([]any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
-	conn, err := sbus.Dial(ctx, t.root.Path(responder.BusSocket), nil, log.Discard())
+	conn, err := t.dial(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("SSSD is not running: %w", err)
+		return nil, err
 	}
 	defer conn.Close()
-	return conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, iface, method, args...)
+	reply, err := conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, iface, method, args...)
+	if refused, ok := errors.AsType[*sbus.Error](err); ok {
+		return nil, errors.New(refused.Message) // the name of the error is for programs
+	}
+	return reply, err
+}
+
+func (t *tool) dial(ctx context.Context) (*sbus.Conn, error) {
+	conn, err := sbus.Dial(ctx, t.root.Path(responder.BusSocket), nil, t.log)
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+		t.log.Debug("nobody serves the private bus", "error", err)
+		return nil, errNotRunning
+	case err != nil:
+		return nil, fmt.Errorf("cannot reach SSSD: %w", err)
+	}
+	return conn, nil
 }
 
 func (t *tool) statusCommand() *cobra.Command {

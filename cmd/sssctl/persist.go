@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"gosssd/cmd/responders"
+	"gosssd/confdb"
+	"gosssd/responder"
+	"gosssd/responder/log"
+)
+
+// levelSnippet is the snippet of sssd.conf in which debug levels outlive a
+// restart. Its name makes it count more than most others.
+const levelSnippet = "90-sssctl-debug-level.conf"
+
+const levelHeader = `# Written by "sssctl debug-level --persist" for the next start of sssd.
+# To go back to what sssd.conf says, remove this file, or a section of it.
+`
+
+// persistLevel writes the level of services to the snippet. problem is why the
+// level will not be in force after the next start all the same.
+func (t *tool) persistLevel(c *cobra.Command, names []string, mask log.Level) (problem, err error) {
+	dir := t.root.Path(responder.SnippetDir)
+	path := filepath.Join(dir, levelSnippet)
+	sections := sectionsOf(names)
+	if err := updateLevels(dir, path, sections, mask); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	fmt.Fprintf(c.OutOrStdout(), "Written to %s for the next start of sssd.\n", path)
+	config, err := confdb.Load(t.sources(), responder.Schema(responders.List()))
+	if err == nil {
+		err = config.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("sssd cannot start with this configuration:\n%w", err), nil
+	}
+	return overridden(config.Snapshot(), sections, mask), nil
+}
+
+// overridden reports the settings of later snippets that win.
+func overridden(conf *confdb.Snapshot, sections []string, mask log.Level) error {
+	var problems []error
+	for _, section := range sections {
+		for _, row := range conf.Show(section) {
+			if row.Key == "debug_level" && log.Mask(conf.Section(section).Int("debug_level")) != mask {
+				problems = append(problems, fmt.Errorf("%s sets [%s] debug_level = %s, which counts more", row.Origin, section, row.Value))
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// sectionsOf are the services' own sections in sssd.conf.
+func sectionsOf(names []string) []string {
+	var sections []string
+	for _, name := range names {
+		if name == "sssd" {
+			sections = append(sections, name)
+		}
+		for _, d := range responders.List() {
+			if d.Name == name {
+				sections = append(sections, d.Section())
+			}
+		}
+	}
+	return sections
+}
+
+// updateLevels sets the level of some sections of the snippet and leaves the
+// rest of it alone. Of several callers one does so at a time.
+func updateLevels(dir, path string, sections []string, mask log.Level) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	lock, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() // and unlocks it
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	present, err := readSnippet(path)
+	if err != nil {
+		return err
+	}
+	for _, section := range sections {
+		setOption(present, section, "debug_level", mask.String())
+	}
+	return replaceFile(lock, path, snippetText(present))
+}
+
+func readSnippet(path string) (*confdb.File, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &confdb.File{}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	file, err := confdb.Parse(bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("it cannot be changed, remove it: %w", err)
+	}
+	return file, nil
+}
+
+func setOption(file *confdb.File, section, key, value string) {
+	i := slices.IndexFunc(file.Groups, func(g *confdb.Group) bool { return strings.EqualFold(g.Name, section) })
+	if i < 0 {
+		i = len(file.Groups)
+		file.Groups = append(file.Groups, &confdb.Group{Name: section})
+	}
+	group := file.Groups[i]
+	for _, entry := range group.Entries {
+		if strings.EqualFold(entry.Key, key) {
+			entry.Value = value
+			return
+		}
+	}
+	group.Entries = append(group.Entries, &confdb.Entry{Key: key, Value: value})
+}
+
+func snippetText(file *confdb.File) string {
+	var text strings.Builder
+	text.WriteString(levelHeader)
+	for _, group := range file.Groups {
+		fmt.Fprintf(&text, "[%s]\n", group.Name)
+		for _, entry := range group.Entries {
+			fmt.Fprintf(&text, "%s = %s\n", entry.Key, entry.Value)
+		}
+	}
+	return text.String()
+}
+
+// replaceFile puts text at path, which is in dir: at any moment the file is
+// the old one or the new one. The name beside it begins with a dot, so that
+// nobody takes it for a snippet.
+func replaceFile(dir *os.File, path, text string) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	_, err = file.WriteString(text)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	return dir.Sync()
+}
