@@ -76,6 +76,7 @@ type system struct {
 	t    testing.TB
 	root string
 	bin  string   // where its programs are
+	args []string // of sssd, besides --root
 	env  []string // that points clients at it
 
 	sssd   *exec.Cmd
@@ -93,7 +94,7 @@ func newSystem(t testing.TB, conf string) *system {
 	if err := os.Chmod(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := &system{t: t, root: root, bin: programs}
+	s := &system{t: t, root: root, bin: programs, args: []string{"-i", "--logger=files"}}
 	s.configure(conf)
 	socket := s.path("/var/run/.heim_org.h5l.kcm-socket")
 	s.env = []string{
@@ -140,7 +141,7 @@ func (s *system) start() *system {
 	}
 	output := &bytes.Buffer{}
 	s.output = output
-	s.sssd = exec.Command(s.bin+"/sssd", "-i", "--logger=files", "--root", s.root)
+	s.sssd = exec.Command(s.bin+"/sssd", append(s.args, "--root", s.root)...)
 	s.sssd.Env = append(os.Environ(), "NOTIFY_SOCKET="+address.Name)
 	s.sssd.Stderr = output
 	s.sssd.WaitDelay = time.Second

@@ -208,6 +208,7 @@ func (l *local) rekey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // it takes as long as there are secrets
 	if err := v.Rekey(r.Context()); err != nil {
 		return err
 	}
