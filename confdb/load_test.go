@@ -150,7 +150,7 @@ func TestARealFileOfAnADJoinedHostLoads(t *testing.T) {
 		"[pac] is not served by this build",
 		"[ifp] is not served by this build",
 		"[session_recording] is not served by this build",
-		"[kcm] 2 options are not served by this",
+		"[kcm] 3 options are not served by this",
 		"[domain/corp.example.com] 41 options are not served by this",
 		"[domain/corp.example.com/emea.corp.example.com] is not served by this build",
 		"[domain/lab.corp.example.com] 8 options are not served by this",
@@ -163,7 +163,7 @@ func TestARealFileOfAnADJoinedHostLoads(t *testing.T) {
 		t.Errorf("told:\n%s\nwant:\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
 	}
 	s := c.Snapshot()
-	if !s.Section("kcm").Bool("tgt_renewal") || s.Section("domain/corp.example.com").Duration("krb5_renew_interval").Hours() != 1 {
+	if s.Section("kcm").Int("debug_level") != 0x70 || s.Section("domain/corp.example.com").Duration("krb5_renew_interval").Hours() != 1 {
 		t.Error("what is served is not read")
 	}
 	for _, row := range s.Show("") {
