@@ -39,6 +39,7 @@ func run() int {
 	if f.genconf {
 		return generate(f)
 	}
+	signal.Ignore(syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2) // which kill, until the monitor handles them
 	child, kept := isDaemonChild(), keptDescriptors()
 	if f.daemon && !child && len(kept) == 0 {
 		return daemonize()

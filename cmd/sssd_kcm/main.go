@@ -27,7 +27,7 @@ func openStore(root responder.Root, storage string) (kcm.Store, error) {
 	case "secrets":
 		return client.New(root.Path(secrets.Descriptor().Socket)), nil
 	case "secdb":
-		options := vault.Options{File: "kcm.db", OwnerUID: uint32(os.Getuid())}
+		options := vault.Options{File: "kcm.db", OwnerUID: uint32(os.Getuid()), Credential: vault.Credential("kcm.mkey")}
 		return vault.OpenHive(root.Path(responder.SecretsDir), "kcm", options)
 	case "memory":
 		return kcm.NewMemory(), nil

@@ -1,0 +1,169 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// machine is a real systemd, booted in namespaces of its own over a tree made
+// by make install, with a KDC beside it.
+type machine struct {
+	t   *testing.T
+	pid string // of its systemd
+}
+
+// installed is the tree that all machines are booted with.
+var installed struct {
+	once sync.Once
+	tree string
+	err  error
+}
+
+// bootMachine boots a machine whose sssd.conf is conf, and nothing of sssd
+// runs yet.
+func bootMachine(t *testing.T, conf string) *machine {
+	t.Helper()
+	needRoot(t)
+	needRealm(t)
+	needProgram(t, "make", "unshare", "nsenter", "setpriv", "pivot_root", "systemctl")
+	installed.once.Do(func() { installed.err = install() })
+	if installed.err != nil {
+		t.Fatal(installed.err)
+	}
+	m := &machine{t: t}
+	m.boot()
+	m.write("/etc/sssd/sssd.conf", conf)
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, _ := m.try(0, `journalctl --no-pager -n 60; tail -n 20 /var/log/sssd/*`)
+			t.Log(out)
+		}
+	})
+	return m
+}
+
+// install makes the tree: what make install installs, a krb5.conf, and units
+// for the KDC and for the target to boot to.
+func install() error {
+	installed.tree = filepath.Join(scratch, "installed")
+	make := exec.Command("make", "-C", "..", "install", "DESTDIR="+installed.tree, "BIN="+filepath.Join(scratch, "install"))
+	make.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := make.CombinedOutput(); err != nil {
+		return fmt.Errorf("make install: %w\n%s", err, out)
+	}
+	clients, err := os.ReadFile(filepath.Join(scratch, "realm/krb5.conf"))
+	if err != nil {
+		return err
+	}
+	kdc := fmt.Sprintf("[Service]\nExecStart=/srv/realm.sh /srv/realm %d\n", realm.port)
+	target := "[Unit]\nRequires=basic.target\nAfter=basic.target\nWants=gosssd-kdc.service\n"
+	for name, text := range map[string]string{
+		"etc/krb5.conf":                         "includedir /etc/krb5.conf.d\n" + string(clients),
+		"etc/systemd/system/gosssd-kdc.service": kdc,
+		"etc/systemd/system/gosssd-test.target": target,
+	} {
+		path := filepath.Join(installed.tree, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	copied := exec.Command("sh", "-euc", `cd "$1"
+		mkdir -p srv etc/krb5.conf.d; chmod 755 etc/krb5.conf.d; cp usr/share/sssd-kcm/kcm_default_ccache etc/krb5.conf.d/
+		cp "$OLDPWD/realm.sh" srv/; cp -a "$2" srv/realm`,
+		"sh", installed.tree, filepath.Join(scratch, "realm"))
+	if out, err := copied.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// boot returns when systemd has started all it was asked to.
+func (m *machine) boot() {
+	m.t.Helper()
+	cmd := exec.Command("systemd/boot.sh", installed.tree)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	life, err := cmd.StdinPipe() // which the kernel ends with this process at the latest
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() {
+		life.Close()
+		_, _ = io.Copy(io.Discard, out)
+		if err := cmd.Wait(); err != nil {
+			m.t.Errorf("the machine does not end well: %v\n%s", err, &complaints)
+		}
+	})
+	if _, err := fmt.Fscanln(out, &m.pid); err != nil {
+		m.t.Fatalf("the machine does not boot: %v\n%s", err, &complaints)
+	}
+	m.eventually(`systemctl is-system-running`, "running")
+}
+
+// sh runs a script as a user on the machine and returns its output; it must
+// succeed.
+func (m *machine) sh(u user, script string) string {
+	m.t.Helper()
+	out, err := m.try(u, script)
+	if err != nil {
+		m.t.Fatalf("uid %d: %s\n%s%v", u, script, out, err)
+	}
+	return out
+}
+
+func (m *machine) try(u user, script string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	id := fmt.Sprint(uint32(u))
+	cmd := exec.CommandContext(ctx, "nsenter", "--target", m.pid, "--all",
+		"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "sh", "-euc", script)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=/nonexistent"}
+	cmd.Dir = "/"
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// write writes a file of root's alone.
+func (m *machine) write(path, text string) {
+	m.t.Helper()
+	m.sh(0, fmt.Sprintf("umask 077; mkdir -p %q; cat > %q <<'END OF FILE'\n%s\nEND OF FILE\n", filepath.Dir(path), path, text))
+}
+
+// eventually runs a script until its output contains want.
+func (m *machine) eventually(script, want string) string {
+	m.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		out, _ := m.try(0, script)
+		if strings.Contains(out, want) {
+			return out
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("%s: does not say %q but\n%s", script, want, out)
+		}
+	}
+}
+
+// property is what systemctl show says of a unit.
+func (m *machine) property(unit, name string) string {
+	m.t.Helper()
+	return strings.TrimSpace(m.sh(0, fmt.Sprintf("systemctl show --value -p %s %s", name, unit)))
+}
