@@ -18,7 +18,7 @@ import (
 const maxAttempts = maxConns + 3
 
 // call sends one request and returns the body of a successful answer.
-func (c *Client) call(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+func (c *Client) call(ctx context.Context, method, path, word string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	select {
@@ -27,7 +27,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) ([]
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
-	message := request(method, path, body)
+	message := request(method, path, word, body)
 	defer clear(message)
 	for attempt := 1; ; attempt++ {
 		reply, err := c.try(ctx, message)
@@ -74,12 +74,15 @@ func (c *Client) conn(ctx context.Context) (*conn, error) {
 }
 
 // request composes a request, so that it leaves in one write.
-func request(method, path string, body []byte) []byte {
+func request(method, path, word string, body []byte) []byte {
 	m := make([]byte, 0, 192+len(path)+len(body))
 	m = append(m, method...)
 	m = append(m, ' ')
 	m = append(m, path...)
 	m = append(m, " HTTP/1.1\r\nHost: localhost\r\nAccept: "+records.MediaType+"\r\n"...)
+	if word != "" {
+		m = append(m, records.Fence+": "+word+"\r\n"...)
+	}
 	if body != nil {
 		m = append(m, "Content-Type: "+records.MediaType+"\r\nContent-Length: "...)
 		m = strconv.AppendInt(m, int64(len(body)), 10)

@@ -5,8 +5,10 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"gosssd/secrets/records"
@@ -25,6 +27,9 @@ type Client struct {
 	path  string
 	slots chan struct{} // one for every connection in use
 	kept  chan *conn    // connections at rest
+
+	mu    sync.Mutex
+	words map[uint32]string // of each user's last load; see records.Fence
 }
 
 // New returns a client of the service that listens at path. The connection is
@@ -34,6 +39,7 @@ func New(path string) *Client {
 		path:  path,
 		slots: make(chan struct{}, maxConns),
 		kept:  make(chan *conn, maxConns),
+		words: map[uint32]string{},
 	}
 }
 
@@ -43,7 +49,7 @@ func owned(uid uint32) string { return hive + strconv.FormatUint(uint64(uid), 10
 
 // Owners lists the users that have records.
 func (c *Client) Owners(ctx context.Context) ([]uint32, error) {
-	body, err := c.call(ctx, "GET", hive, nil)
+	body, err := c.call(ctx, "GET", hive, "", nil)
 	if err != nil {
 		return nil, fmt.Errorf("list owners at %s: %w", c.path, err)
 	}
@@ -63,8 +69,10 @@ func (c *Client) Owners(ctx context.Context) ([]uint32, error) {
 }
 
 // Load returns every record of one user by its key; none is not an error.
+// Changes that were sent before and are still on their way will not be made.
 func (c *Client) Load(ctx context.Context, uid uint32) (map[string][]byte, error) {
-	body, err := c.call(ctx, "GET", owned(uid), nil)
+	word := rand.Text()
+	body, err := c.call(ctx, "GET", owned(uid), word, nil)
 	if err != nil {
 		return nil, fmt.Errorf("load records of uid %d at %s: %w", uid, c.path, err)
 	}
@@ -72,6 +80,9 @@ func (c *Client) Load(ctx context.Context, uid uint32) (map[string][]byte, error
 	if err != nil {
 		return nil, fmt.Errorf("load records of uid %d at %s: %w", uid, c.path, err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.words[uid] = word
 	return all, nil
 }
 
@@ -89,7 +100,10 @@ func (c *Client) Commit(ctx context.Context, uid uint32, changes map[string][]by
 		batch = records.Append(batch, key, value)
 	}
 	defer clear(batch)
-	if _, err := c.call(ctx, "PATCH", owned(uid), batch); err != nil {
+	c.mu.Lock()
+	word := c.words[uid]
+	c.mu.Unlock()
+	if _, err := c.call(ctx, "PATCH", owned(uid), word, batch); err != nil {
 		return fmt.Errorf("commit records of uid %d at %s: %w", uid, c.path, err)
 	}
 	return nil

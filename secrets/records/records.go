@@ -12,6 +12,11 @@ import (
 // MediaType names this form in HTTP's Content-Type and Accept.
 const MediaType = "application/vnd.gosssd.records"
 
+// Fence is the header with the word of a load: one that a client makes up for
+// each load of a user's records, and says again with each change that builds
+// on it. After the next load such changes are refused.
+const Fence = "Records-Fence"
+
 // MaxKey is the longest key, in bytes.
 const MaxKey = 4096
 

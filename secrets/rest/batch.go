@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -21,37 +22,33 @@ func (l *local) records(w http.ResponseWriter, r *http.Request, hive *vault.Hive
 		if err := hive.Discard(r.Context(), at.uid); err != nil {
 			return err
 		}
-		answerStatus(w, r, http.StatusOK, "Success")
+		answerStatus(w, r, http.StatusOK, success)
 		return nil
 	case at.hive != kcmHive || !at.dir || at.path != "":
 		return errBadRequest
-	case r.Method == http.MethodGet && at.every:
-		return owners(w, r, hive)
 	case r.Method == http.MethodGet:
-		return load(w, r, hive, at)
+		body, err := l.recordsOf(r.Context(), hive, at, r.Header.Get(records.Fence))
+		if err != nil {
+			return err
+		}
+		answer(w, http.StatusOK, records.MediaType, body)
+		clear(body)
+		return nil
 	case r.Method == http.MethodPatch && !at.every && isRecords(r):
 		return l.patch(w, r, hive, at)
 	}
 	return errBadRequest
 }
 
-func owners(w http.ResponseWriter, r *http.Request, hive *vault.Hive) error {
-	uids, err := hive.Owners(r.Context())
-	if err != nil {
-		return err
+// recordsOf returns all records of a user, or the users that have any.
+func (l *local) recordsOf(ctx context.Context, hive *vault.Hive, at place, word string) ([]byte, error) {
+	if at.every {
+		return owners(ctx, hive)
 	}
-	var body []byte
-	for _, uid := range uids {
-		body = records.Append(body, strconv.FormatUint(uint64(uid), 10), []byte{})
-	}
-	answer(w, http.StatusOK, records.MediaType, body)
-	return nil
-}
-
-func load(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at place) error {
-	all, err := hive.Load(r.Context(), at.uid)
+	l.fences.raise(at.uid, word)
+	all, err := hive.Load(ctx, at.uid)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	size := 0
 	for key, value := range all {
@@ -62,27 +59,49 @@ func load(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at place) er
 		body = records.Append(body, key, value)
 		clear(value)
 	}
-	answer(w, http.StatusOK, records.MediaType, body)
-	clear(body)
-	return nil
+	return body, nil
+}
+
+func owners(ctx context.Context, hive *vault.Hive) ([]byte, error) {
+	uids, err := hive.Owners(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var body []byte
+	for _, uid := range uids {
+		body = records.Append(body, strconv.FormatUint(uint64(uid), 10), []byte{})
+	}
+	return body, nil
 }
 
 func (l *local) patch(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at place) error {
-	const frame = 1 << 20 // lengths and keys, and records of other caches
-	body, err := readBody(w, r, l.quota.PayloadLimit()+frame)
+	body, err := readBody(w, r, l.batchLimit())
 	if err != nil {
 		return err
 	}
 	defer clear(body)
+	if err := l.change(r.Context(), hive, at, body, r.Header.Get(records.Fence)); err != nil {
+		return err
+	}
+	answerStatus(w, r, http.StatusOK, success)
+	return nil
+}
+
+// batchLimit is the longest body that is taken for changes.
+func (l *local) batchLimit() int64 {
+	const frame = 1 << 20 // lengths and keys, and records of other caches
+	return l.quota.PayloadLimit() + frame
+}
+
+// change makes the changes in a body, if they build on the last load.
+func (l *local) change(ctx context.Context, hive *vault.Hive, at place, body []byte, word string) error {
 	changes, err := records.ParseMap(body)
 	if err != nil {
 		return err
 	}
-	err = hive.CommitIf(r.Context(), at.uid, changes, func(view *vault.View) error {
-		return checkQuota(l.quota, view, kcmRule, changes)
+	return l.fences.pass(at.uid, word, func() error {
+		return hive.CommitIf(ctx, at.uid, changes, func(view *vault.View) error {
+			return checkQuota(l.quota, view, kcmRule, changes)
+		})
 	})
-	if err == nil {
-		answerStatus(w, r, http.StatusOK, "Success")
-	}
-	return err
 }

@@ -30,7 +30,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, text := statusOf(err)
-	s.note(r, status, err)
+	s.note(sessionOf(r), r.Method, status, err)
 	answerStatus(w, r, status, text)
 }
 
@@ -58,19 +58,18 @@ func (s *service) handle(w http.ResponseWriter, r *http.Request) error {
 
 // note counts and logs what was not answered with success. Names and values of
 // secrets are left out.
-func (s *service) note(r *http.Request, status int, err error) {
-	c := sessionOf(r)
+func (s *service) note(c *session, method string, status int, err error) {
 	if status == http.StatusInternalServerError || status == http.StatusGatewayTimeout {
 		s.failed.Add(1)
-		c.log.Error("a request failed", "method", r.Method, "uid", c.peer.UID, "pid", c.peer.PID, "error", err)
+		c.log.Error("a request failed", "method", method, "uid", c.peer.UID, "pid", c.peer.PID, "error", err)
 		return
 	}
 	s.refused.Add(1)
 	if status == http.StatusNotFound || status == http.StatusConflict {
-		c.log.Debug("a request was refused", "method", r.Method, "uid", c.peer.UID, "status", status, "reason", err)
+		c.log.Debug("a request was refused", "method", method, "uid", c.peer.UID, "status", status, "reason", err)
 		return
 	}
-	c.log.Warn("a request was refused", "method", r.Method, "uid", c.peer.UID, "pid", c.peer.PID, "status", status, "reason", err)
+	c.log.Warn("a request was refused", "method", method, "uid", c.peer.UID, "pid", c.peer.PID, "status", status, "reason", err)
 }
 
 // resolve makes the providers that a configuration asks for. One that cannot

@@ -14,12 +14,15 @@ import (
 
 // local is the provider that keeps secrets in the vault.
 type local struct {
-	vault *lazyVault
-	quota secrets.Quota
+	vault  *lazyVault
+	fences *fences
+	quota  secrets.Quota
 }
 
 // with returns the provider under a quota.
-func (l *local) with(q secrets.Quota) *local { return &local{vault: l.vault, quota: q} }
+func (l *local) with(q secrets.Quota) *local {
+	return &local{vault: l.vault, fences: l.fences, quota: q}
+}
 
 func (l *local) answer(w http.ResponseWriter, r *http.Request, at place) error {
 	if err := checkTarget(r); err != nil {
@@ -54,7 +57,7 @@ func (l *local) answer(w http.ResponseWriter, r *http.Request, at place) error {
 		err = errBadRequest
 	}
 	if err == nil {
-		answerStatus(w, r, http.StatusOK, "Success")
+		answerStatus(w, r, http.StatusOK, success)
 	}
 	return err
 }
@@ -212,6 +215,6 @@ func (l *local) rekey(w http.ResponseWriter, r *http.Request) error {
 	if err := v.Rekey(r.Context()); err != nil {
 		return err
 	}
-	answerStatus(w, r, http.StatusOK, "Success")
+	answerStatus(w, r, http.StatusOK, success)
 	return nil
 }

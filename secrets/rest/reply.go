@@ -37,6 +37,9 @@ var (
 	errUserFull   = &refusal{http.StatusInsufficientStorage, "The user has too many secrets."}
 )
 
+// success is what a client is told when there is nothing else to say.
+const success = "Success"
+
 // statusOf turns an error into a status and a sentence for the client. What
 // went wrong inside is for the log only.
 func statusOf(err error) (int, string) {
@@ -45,7 +48,7 @@ func statusOf(err error) (int, string) {
 	var body *http.MaxBytesError
 	switch {
 	case err == nil:
-		return http.StatusOK, "Success"
+		return http.StatusOK, success
 	case errors.As(err, &refused):
 		return refused.status, refused.text
 	case errors.As(err, &size), errors.As(err, &body):

@@ -32,7 +32,7 @@ func New(open func(dir string, opts vault.Options) (*vault.Vault, error)) respon
 		s := &service{
 			log:     svc.Log,
 			started: newListener(),
-			local: &local{vault: &lazyVault{
+			local: &local{fences: &fences{}, vault: &lazyVault{
 				open:    open,
 				dir:     svc.Root.Path(responder.SecretsDir),
 				options: options(),

@@ -43,15 +43,34 @@ func (s *service) Serve(ctx context.Context, conn *responder.Conn) {
 }
 
 func (s *service) serve(ctx context.Context, c *session) {
-	if !s.started.hand(c) {
-		return
+	socket := c.socket
+	stop := context.AfterFunc(ctx, func() { socket.Close() })
+	defer stop()
+	if trusted(c.peer) {
+		rest, err := s.serveRecords(c)
+		if err != nil {
+			return // the frame closes the connection
+		}
+		c.socket = &begun{socket: socket, read: rest}
 	}
-	select {
-	case <-c.gone:
-	case <-ctx.Done():
-		c.socket.Close()
+	if s.started.hand(c) {
 		<-c.gone
 	}
+}
+
+// begun is a connection of which some was read already.
+type begun struct {
+	socket
+	read []byte
+}
+
+func (b *begun) Read(p []byte) (int, error) {
+	if len(b.read) == 0 {
+		return b.socket.Read(p)
+	}
+	n := copy(p, b.read)
+	b.read = b.read[n:]
+	return n, nil
 }
 
 // session is a connection whose end can be waited for.

@@ -2,27 +2,22 @@ package vault
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 
 	"go.etcd.io/bbolt"
 )
 
-// errNothing gives up a transaction in which nothing was changed.
-var errNothing = errors.New("nothing to commit")
-
-// batch is one transaction of the writer.
+// batch is what the writer commits together.
 type batch struct {
 	snapshot
-	owners map[ownerID]*owner
-	hives  map[string]bool // whose list of owners changed
-	made   bool            // something was changed
+	changes changes // the first of what the snapshot has on top
+	owners  map[ownerID]*owner
+	hives   map[string]bool // whose list of owners changed
+	made    bool            // something was changed
 }
 
 // owner is what a batch knows of one owner of records.
 type owner struct {
 	id      ownerID
-	bucket  *bbolt.Bucket // of his hive
 	summary summary
 	before  summary // as it is on disk
 	reseal  bool    // write the summary even if it is the same
@@ -35,33 +30,27 @@ type units struct{ sizes map[string]int64 }
 // maxUnits bounds the owners whose units are kept.
 const maxUnits = 4096
 
-// write makes the changes of a group. The error of each that was refused is in
-// results; an error returned means that none was made, or that it is unknown.
-func (f *file) write(group []*request, results []error) error {
-	err := guard(f.path, func() error {
-		return f.db.Update(func(tx *bbolt.Tx) error {
-			b := &batch{snapshot: snapshot{file: f, tx: tx}, owners: map[ownerID]*owner{}, hives: map[string]bool{}}
-			for i, r := range group {
-				refused, failed := r.apply(b)
-				if failed != nil {
-					return failed
-				}
-				results[i] = refused
+// draft makes the changes of a group on top of what there is, and returns them;
+// nil if there are none. The error of each that was refused is in results.
+func (f *file) draft(group []*request, results []error) (changes, error) {
+	var made changes
+	err := f.db.View(func(tx *bbolt.Tx) error {
+		b := &batch{changes: changes{}, owners: map[ownerID]*owner{}, hives: map[string]bool{}}
+		b.snapshot = snapshot{file: f, tx: tx, over: []changes{b.changes, f.pending}}
+		for i, r := range group {
+			refused, failed := r.apply(b)
+			if failed != nil {
+				return failed
 			}
-			if !b.made {
-				return errNothing
-			}
-			return b.finish()
-		})
+			results[i] = refused
+		}
+		if !b.made {
+			return nil
+		}
+		made = b.changes
+		return b.finish()
 	})
-	if errors.Is(err, errNothing) {
-		return nil
-	}
-	var doubt *doubtError
-	if err != nil && !errors.As(err, &doubt) {
-		return &doubtError{error: fmt.Errorf("write %s: %w", f.path, err)}
-	}
-	return err
+	return made, err
 }
 
 // owner returns an owner for changing. The records of one whose records were
@@ -71,9 +60,8 @@ func (b *batch) owner(id ownerID) (o *owner, refused, failed error) {
 	if o := b.owners[id]; o != nil {
 		return o, nil, nil
 	}
-	bucket, err := b.hive(id.hive)
-	if err != nil {
-		return nil, nil, err
+	if b.record(headBucket, []byte(hivePrefix+id.hive)) == nil {
+		b.hives[id.hive] = true // a hive that the head does not list would be taken for damage
 	}
 	sum, err := b.summary(id)
 	if err != nil {
@@ -88,26 +76,16 @@ func (b *batch) owner(id ownerID) (o *owner, refused, failed error) {
 		}
 		b.file.cache[id] = &units{}
 	}
-	o = &owner{id: id, bucket: bucket, summary: sum, before: sum}
+	o = &owner{id: id, summary: sum, before: sum}
 	b.owners[id] = o
 	return o, nil, nil
-}
-
-// hive returns the bucket of a hive. One that is new is listed in the head at
-// once: a bucket that is not would be taken for damage.
-func (b *batch) hive(hive string) (*bbolt.Bucket, error) {
-	if bucket := b.tx.Bucket(hiveBucket(hive)); bucket != nil {
-		return bucket, nil
-	}
-	b.hives[hive] = true
-	return b.tx.CreateBucket(hiveBucket(hive))
 }
 
 // put stores a record, or deletes it if value is nil.
 func (b *batch) put(o *owner, rule Rule, key string, value []byte) error {
 	name := b.file.names.of(o.id.hive, o.id.uid, key)
 	unit, counted := rule(key)
-	old := o.bucket.Get(name)
+	old := b.sealed(o.id, name)
 	if old == nil && value == nil {
 		return nil
 	}
@@ -119,7 +97,8 @@ func (b *batch) put(o *owner, rule Rule, key string, value []byte) error {
 	}
 	if value == nil {
 		b.grow(o.id, unit, grown)
-		return o.bucket.Delete(name)
+		b.set(o.id, name, nil)
+		return nil
 	}
 	plain := encodeRecord(key, value)
 	defer clear(plain)
@@ -129,7 +108,19 @@ func (b *batch) put(o *owner, rule Rule, key string, value []byte) error {
 	}
 	b.account(o, name, sealed, counted, 1)
 	b.grow(o.id, unit, grown+int64(len(value)))
-	return o.bucket.Put(name, sealed)
+	b.set(o.id, name, sealed)
+	return nil
+}
+
+// set changes a record of an owner; nil deletes it.
+func (b *batch) set(id ownerID, name, sealed []byte) {
+	b.changes.set(hiveBucket(id.hive), name, sealed)
+}
+
+// setHead changes a record of the file itself.
+func (b *batch) setHead(name, value []byte) error {
+	b.changes.set(headBucket, name, value)
+	return nil
 }
 
 // account notes that a record comes (1) or goes (-1).
@@ -190,14 +181,13 @@ func (b *batch) finish() error {
 			return err
 		}
 	}
-	head := b.tx.Bucket(headBucket)
 	for hive := range b.hives {
 		name := hivePrefix + hive
 		sealed, err := b.file.sealer.seal(headPlace(name), b.total(hive).owners.encode())
 		if err != nil {
 			return err
 		}
-		if err := head.Put([]byte(name), sealed); err != nil {
+		if err := b.setHead([]byte(name), sealed); err != nil {
 			return err
 		}
 	}
@@ -213,13 +203,15 @@ func (b *batch) finishOwner(o *owner) error {
 	}
 	name := ownerName(o.id.uid)
 	if o.summary.records == 0 {
-		return o.bucket.Delete(name)
+		b.set(o.id, name, nil)
+		return nil
 	}
 	sealed, err := b.file.sealer.seal(o.id.place(name), o.summary.encode())
 	if err != nil {
 		return err
 	}
-	return o.bucket.Put(name, sealed)
+	b.set(o.id, name, sealed)
+	return nil
 }
 
 // discard deletes every record of an owner, without reading them.
@@ -238,8 +230,7 @@ func (b *batch) discard(id ownerID) error {
 	if err := b.each(id, collect); err != nil {
 		return err
 	}
-	bucket, name := b.tx.Bucket(hiveBucket(id.hive)), ownerName(id.uid)
-	if bucket != nil && bucket.Get(name) != nil {
+	if name := ownerName(id.uid); b.sealed(id, name) != nil {
 		gone = append(gone, name)
 	}
 	if len(gone) == 0 {
@@ -252,9 +243,7 @@ func (b *batch) discard(id ownerID) error {
 	b.enlist(id, false)
 	delete(b.file.cache, id)
 	for _, name := range gone {
-		if err := bucket.Delete(name); err != nil {
-			return err
-		}
+		b.set(id, name, nil)
 	}
 	return nil
 }

@@ -35,7 +35,9 @@ const crashWriters = 4
 // writeForever commits rising numbers, two records each time, and says on its
 // output what was acknowledged.
 func writeForever(dir string) error {
-	v, err := Open(dir, testOptions())
+	opts := testOptions()
+	opts.journalSize = 64 << 10 // so that it is full often
+	v, err := Open(dir, opts)
 	if err != nil {
 		return err
 	}

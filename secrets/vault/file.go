@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,10 @@ type file struct {
 	rules  map[string]Rule
 	totals map[string]*totals // by hive
 	cache  map[ownerID]*units // of owners that were written to
+
+	journal *journal
+	mu      sync.RWMutex // held by readers, and by the writer to show what it has made durable
+	pending changes      // in the journal and not yet in the database
 }
 
 // open opens the database, or makes it if nothing is there yet.
@@ -53,14 +58,17 @@ func (v *Vault) open() (*file, error) {
 			}
 			continue
 		}
-		f := &file{path: v.path, db: db, disk: disk, sealer: newSealer(), rules: v.opts.Rules, cache: map[ownerID]*units{}}
+		f := &file{
+			path: v.path, db: db, disk: disk, sealer: newSealer(), rules: v.opts.Rules, cache: map[ownerID]*units{},
+			journal: &journal{path: v.path + journalSuffix, opts: v.opts}, pending: changes{},
+		}
 		if err := f.intact(); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
 		if err := f.unlock(keys, v.keys); err != nil {
 			return nil, errors.Join(err, f.closeAfter(err))
 		}
-		if err := removeLeftovers(v.path, v.keys.current, v.keys.next); err != nil {
+		if err := removeLeftovers(v.path, f.journal.path, v.keys.current, v.keys.next); err != nil {
 			return nil, errors.Join(err, f.close())
 		}
 		return f, nil
@@ -215,16 +223,21 @@ func copyInto(path string, db *bbolt.DB) error {
 	return errors.Join(err, dst.Close())
 }
 
-func (f *file) close() error { return f.db.Close() }
+// close brings what is in the journal into the database, and closes both.
+func (f *file) close() error {
+	err := guard(f.path, func() error { return f.empty() })
+	return errors.Join(err, f.closeAfter(err))
+}
 
-// closeAfter closes the file after an error. An engine that panicked may hold
-// its locks and is not asked; its mapping of the file is lost to the process.
+// closeAfter closes the file after an error; what is in the journal stays
+// there. An engine that panicked may hold its locks and is not asked; its
+// mapping of the file is lost to the process.
 func (f *file) closeAfter(err error) error {
 	var doubt *doubtError
 	if errors.As(err, &doubt) && doubt.panicked {
-		return f.disk.Close()
+		return errors.Join(f.journal.close(), f.disk.Close())
 	}
-	return f.close()
+	return errors.Join(f.journal.close(), f.db.Close())
 }
 
 // intact notices that somebody else truncated the file. The engine would fault

@@ -14,6 +14,7 @@ import (
 //
 //	format      formatName and a random salt, in clear
 //	active      the id of the master key that new records are sealed under
+//	journal     the generation of the journal's entries that the file lacks
 //	key:<id>    the secrets of names, sealed under the master key id; there are
 //	            two of these while a rekey is under way
 //	hive:<name> the sum of the owners of a hive, sealed
@@ -53,25 +54,25 @@ func format(db *bbolt.DB, key masterKey) error {
 		if err := head.Put([]byte(formatKey), append([]byte(formatName), salt...)); err != nil {
 			return err
 		}
-		return activate(head, s, key.id, secrets)
+		return activate(head.Put, s, key.id, secrets)
 	})
 }
 
 // activate makes a master key the one that new records are sealed under.
-func activate(head *bbolt.Bucket, s *sealer, id keyID, secrets []byte) error {
+func activate(put func(name, value []byte) error, s *sealer, id keyID, secrets []byte) error {
 	name := keyPrefix + string(id[:])
 	sealed, err := s.sealUnder(id, headPlace(name), secrets)
 	if err != nil {
 		return err
 	}
-	if err := head.Put([]byte(name), sealed); err != nil {
+	if err := put([]byte(name), sealed); err != nil {
 		return err
 	}
-	return head.Put([]byte(activeKey), id[:])
+	return put([]byte(activeKey), id[:])
 }
 
-// unlock finds the master keys a file is sealed under and checks the sums of
-// its hives.
+// unlock finds the master keys a file is sealed under, brings in what is in
+// the journal, and checks the sums of its hives.
 func (f *file) unlock(keys []masterKey, places keyFiles) error {
 	return guard(f.path, func() error {
 		var active keyID
@@ -81,11 +82,16 @@ func (f *file) unlock(keys []masterKey, places keyFiles) error {
 			if head == nil {
 				return f.damage("it has no head")
 			}
-			if active, sealedUnder, err = f.readHead(head, keys); err != nil {
-				return err
-			}
-			return f.readHives(tx, head)
+			active, sealedUnder, err = f.readHead(head, keys)
+			return err
 		})
+		if err != nil {
+			return err
+		}
+		if err := f.replay(); err != nil {
+			return err
+		}
+		err = f.db.View(func(tx *bbolt.Tx) error { return f.readHives(tx, tx.Bucket(headBucket)) })
 		if err != nil {
 			return err
 		}
@@ -101,6 +107,10 @@ func (f *file) readHead(head *bbolt.Bucket, keys []masterKey) (active keyID, sea
 		return active, nil, f.damage("its head is not that of a vault of this version")
 	}
 	active = keyID(id)
+	f.journal.salt = bytes.Clone(salt)
+	if f.journal.generation, err = f.journal.decodeGeneration(head.Get([]byte(journalKey))); err != nil {
+		return active, nil, f.damage("its head names a journal of no known form")
+	}
 	cursor := head.Cursor()
 	for name, sealed := cursor.Seek([]byte(keyPrefix)); bytes.HasPrefix(name, []byte(keyPrefix)); name, sealed = cursor.Next() {
 		if len(name) != len(keyPrefix)+len(active) {

@@ -33,7 +33,7 @@ func write(t *testing.T, path string, data []byte, mode os.FileMode) {
 
 func TestFilesAreMadeForTheirOwnerOnly(t *testing.T) {
 	dir, key := keyed(t)
-	for _, path := range []string{key, filepath.Join(dir, "secrets.db")} {
+	for _, path := range []string{key, filepath.Join(dir, "secrets.db"), filepath.Join(dir, "secrets.db.journal")} {
 		info, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
@@ -46,7 +46,7 @@ func TestFilesAreMadeForTheirOwnerOnly(t *testing.T) {
 		t.Errorf("the key has %d bytes, %v", len(secret), err)
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 2 {
+	if err != nil || len(entries) != 3 {
 		t.Errorf("there are other files: %v, %v", entries, err)
 	}
 }
@@ -141,7 +141,7 @@ func TestACredentialIsUsedAndNotWritten(t *testing.T) {
 		}
 		v.Close()
 	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 { // with the journal
 		t.Errorf("files %v, %v", entries, err)
 	}
 	if _, err := Open(dir, testOptions()); !errors.Is(err, ErrKey) {

@@ -7,6 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
+	"strconv"
+	"sync"
 )
 
 // nameLen is the length of a record's key on disk.
@@ -17,6 +20,7 @@ const nameLen = 16
 type names struct {
 	secrets []byte       // 32 bytes for the keyed hash of names, 32 for the marks
 	marker  cipher.Block // AES-256
+	hashes  sync.Pool    // of hash.Hash, keyed
 }
 
 // namesLen is the length of the secrets in bytes.
@@ -30,15 +34,24 @@ func newNames(secrets []byte) (*names, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare marks: %w", err)
 	}
-	return &names{secrets: secrets, marker: marker}, nil
+	n := &names{secrets: secrets, marker: marker}
+	n.hashes.New = func() any { return hmac.New(sha256.New, n.secrets[:32]) }
+	return n, nil
 }
 
 // of returns the key on disk of a record: its owner in clear, so that the
 // records of one owner lie together, and a keyed hash of the key.
 func (n *names) of(hive string, uid uint32, key string) []byte {
-	mac := hmac.New(sha256.New, n.secrets[:32])
-	fmt.Fprintf(mac, "%s\x00%d\x00%s", hive, uid, key)
-	return append(ownerName(uid), mac.Sum(nil)[:nameLen]...)
+	mac := n.hashes.Get().(hash.Hash)
+	defer n.hashes.Put(mac)
+	mac.Reset()
+	place := make([]byte, 0, 128)
+	place = append(append(place, hive...), 0)
+	place = append(strconv.AppendUint(place, uint64(uid), 10), 0)
+	mac.Write(append(place, key...))
+	name := make([]byte, 0, len(ownerName(0))+sha256.Size)
+	name = binary.BigEndian.AppendUint32(name, uid)
+	return mac.Sum(name)[:len(name)+nameLen]
 }
 
 // ownerName is the part of its records' keys that names the owner, and the

@@ -24,10 +24,11 @@ func someCommits(dir string) error {
 	return v.Close()
 }
 
-// event is one thing a traced child did: a write to the database, a change of
-// its size, a sync, or an acknowledgement.
+// event is one thing a traced child did: a write to the database or its
+// journal, a change of the size, a sync, or an acknowledgement.
 type event struct {
 	kind string
+	file string
 	at   int64
 	data []byte
 	uid  uint32
@@ -43,10 +44,18 @@ func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
 		t.Skip("the test needs strace to see writes and syncs")
 	}
 	dir := t.TempDir()
-	openTest(t, dir, testOptions()).Close()
-	before, err := os.ReadFile(filepath.Join(dir, "secrets.db"))
-	if err != nil {
+	opts := testOptions()
+	opts.journalSize = 16 << 10 // so that it is full now and then
+	v := openTest(t, dir, opts)
+	commit(t, v.Hive("kcm"), 99, map[string][]byte{"so that": []byte("there is a journal")})
+	if err := v.Close(); err != nil {
 		t.Fatal(err)
+	}
+	before := disk{}
+	for _, name := range []string{"secrets.db", "secrets.db.journal"} {
+		if before[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	events := trace(t, strace, dir)
 	random := rand.New(rand.NewPCG(9, 10))
@@ -126,7 +135,12 @@ func parseEvent(t *testing.T, call string) (e event, ok bool) {
 	name, arguments, _ := strings.Cut(call, "(")
 	arguments, result, _ := strings.Cut(arguments, ") ")
 	fields := strings.Split(arguments, ", ")
-	database := strings.HasSuffix(strings.TrimSuffix(fields[0], ")"), hexed("secrets.db")+">")
+	file := ""
+	for _, name := range []string{"secrets.db", "secrets.db.journal"} {
+		if strings.HasSuffix(strings.TrimSuffix(fields[0], ")"), hexed(name)+">") {
+			file = name
+		}
+	}
 	number := func(text string) int64 {
 		n, err := strconv.ParseInt(strings.TrimSuffix(text, ")"), 10, 64)
 		if err != nil {
@@ -137,12 +151,12 @@ func parseEvent(t *testing.T, call string) (e event, ok bool) {
 	switch {
 	case strings.Contains(result, "= -1"):
 		return e, false
-	case name == "pwrite64" && database:
-		return event{kind: "write", at: number(fields[3]), data: unhex(t, fields[1])}, true
-	case name == "ftruncate" && database:
-		return event{kind: "size", at: number(fields[1])}, true
-	case (name == "fdatasync" || name == "fsync") && database:
-		return event{kind: "sync"}, true
+	case name == "pwrite64" && file != "":
+		return event{kind: "write", file: file, at: number(fields[3]), data: unhex(t, fields[1])}, true
+	case name == "ftruncate" && file != "":
+		return event{kind: "size", file: file, at: number(fields[1])}, true
+	case (name == "fdatasync" || name == "fsync") && file != "":
+		return event{kind: "sync", file: file}, true
 	case name == "write" && strings.HasPrefix(fields[0], "1<"):
 		e = event{kind: "ack"}
 		_, err := fmt.Sscan(string(unhex(t, fields[1])), &e.uid, &e.n)
@@ -171,20 +185,26 @@ func unhex(t *testing.T, quoted string) []byte {
 
 const sector = 512
 
+// disk is the contents of the files.
+type disk map[string][]byte
+
 // powerCut returns what a disk may hold after the power was cut at the end of
 // events, and what had been acknowledged by then.
-func powerCut(before []byte, events []event, random *rand.Rand) (image []byte, acknowledged map[uint32]int) {
+func powerCut(before disk, events []event, random *rand.Rand) (image disk, acknowledged map[uint32]int) {
 	acknowledged = map[uint32]int{}
 	var pending []event
-	disk := slices.Clone(before)
+	image = disk{}
+	for name, b := range before {
+		image[name] = slices.Clone(b)
+	}
 	apply := func(e event, keep func() bool) {
 		if e.kind == "size" {
-			disk = append(disk, make([]byte, max(0, e.at-int64(len(disk))))...)
+			image[e.file] = append(image[e.file], make([]byte, max(0, e.at-int64(len(image[e.file]))))...)
 			return
 		}
 		for i := 0; i < len(e.data); i += sector {
 			if keep() {
-				copy(disk[e.at+int64(i):], e.data[i:min(i+sector, len(e.data))])
+				copy(image[e.file][e.at+int64(i):], e.data[i:min(i+sector, len(e.data))])
 			}
 		}
 	}
@@ -193,10 +213,15 @@ func powerCut(before []byte, events []event, random *rand.Rand) (image []byte, a
 		case "ack":
 			acknowledged[e.uid] = e.n
 		case "sync":
+			var others []event
 			for _, p := range pending {
-				apply(p, func() bool { return true })
+				if p.file == e.file {
+					apply(p, func() bool { return true })
+				} else {
+					others = append(others, p)
+				}
 			}
-			pending = nil
+			pending = others
 		default:
 			pending = append(pending, e)
 		}
@@ -208,15 +233,17 @@ func powerCut(before []byte, events []event, random *rand.Rand) (image []byte, a
 		}
 		apply(p, func() bool { return random.Float64() < share })
 	}
-	return disk, acknowledged
+	return image, acknowledged
 }
 
 // afterPowerCut says what is wrong with the vault after the power was cut at
 // the end of events.
-func afterPowerCut(dir string, before []byte, events []event, random *rand.Rand) error {
+func afterPowerCut(dir string, before disk, events []event, random *rand.Rand) error {
 	image, acknowledged := powerCut(before, events, random)
-	if err := os.WriteFile(filepath.Join(dir, "secrets.db"), image, 0o600); err != nil {
-		return err
+	for name, b := range image {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			return err
+		}
 	}
 	v, err := Open(dir, unsynced())
 	if err != nil {

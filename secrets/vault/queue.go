@@ -37,6 +37,7 @@ type request struct {
 	// leaves the others alone; with a failed one the whole batch is given up.
 	apply  func(*batch) (refused, failed error)
 	bytes  int
+	alone  bool        // with no other, and not through the journal
 	result chan result // of one element
 }
 
@@ -49,10 +50,23 @@ type result struct {
 // change makes a change and returns when it is on disk. Once it has begun to
 // wait it is made whatever becomes of ctx.
 func (v *Vault) change(ctx context.Context, bytes int, apply func(*batch) (refused, failed error)) error {
+	return v.submit(ctx, &request{apply: apply, bytes: bytes, result: make(chan result, 1)})
+}
+
+// changeAlone makes a change of the file itself, or of many records: it sees a
+// database that has everything, and is committed by the engine.
+func (v *Vault) changeAlone(ctx context.Context, apply func(*batch) error) error {
+	return v.submit(ctx, &request{
+		apply:  func(b *batch) (refused, failed error) { return nil, apply(b) },
+		alone:  true,
+		result: make(chan result, 1),
+	})
+}
+
+func (v *Vault) submit(ctx context.Context, own *request) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	own := &request{apply: apply, bytes: bytes, result: make(chan result, 1)}
 	wait, err := v.queue.enter(own)
 	if err != nil {
 		return err
@@ -93,7 +107,7 @@ func (q *queue) take(own *request) []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	group, bytes := []*request{own}, own.bytes
-	for len(q.waiting) > 0 && len(group) < maxGroup && bytes < maxGroupBytes {
+	for !own.alone && len(q.waiting) > 0 && !q.waiting[0].alone && len(group) < maxGroup && bytes < maxGroupBytes {
 		bytes += q.waiting[0].bytes
 		group = append(group, q.waiting[0])
 		q.waiting = q.waiting[1:]

@@ -68,25 +68,24 @@ func (v *Vault) startRekey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return v.change(ctx, 0, func(b *batch) (refused, failed error) {
+	return v.changeAlone(ctx, func(b *batch) error {
 		b.made = true
-		return nil, b.file.rekeyTo(b.tx, key)
+		return b.file.rekeyTo(b.tx, b.setHead, key)
 	})
 }
 
 // beginRekey begins to seal records under another key, when the file is opened.
 func (f *file) beginRekey(key masterKey) error {
-	return f.db.Update(func(tx *bbolt.Tx) error { return f.rekeyTo(tx, key) })
+	return f.db.Update(func(tx *bbolt.Tx) error { return f.rekeyTo(tx, tx.Bucket(headBucket).Put, key) })
 }
 
-func (f *file) rekeyTo(tx *bbolt.Tx, key masterKey) error {
-	head := tx.Bucket(headBucket)
-	salt := bytes.Clone(head.Get([]byte(formatKey))[len(formatName):])
+func (f *file) rekeyTo(tx *bbolt.Tx, put func(name, value []byte) error, key masterKey) error {
+	salt := bytes.Clone(tx.Bucket(headBucket).Get([]byte(formatKey))[len(formatName):])
 	if err := f.sealer.add(key, salt); err != nil {
 		return err
 	}
 	f.sealer.activate(key.id)
-	return activate(head, f.sealer, key.id, f.names.secrets)
+	return activate(put, f.sealer, key.id, f.names.secrets)
 }
 
 // resume goes on with a rekey that was cut short. What goes wrong is told by
@@ -106,7 +105,7 @@ func (v *Vault) resume(ctx context.Context) {
 func (v *Vault) reseal(ctx context.Context) error {
 	walk := &resealing{}
 	for !walk.done {
-		err := v.change(ctx, resealBytes, func(b *batch) (refused, failed error) { return nil, walk.step(b) })
+		err := v.changeAlone(ctx, walk.step)
 		if err != nil {
 			return fmt.Errorf("rekey: %w", err)
 		}
@@ -114,7 +113,7 @@ func (v *Vault) reseal(ctx context.Context) error {
 	if walk.damaged != nil {
 		return fmt.Errorf("rekey cannot end, the old key is kept: %w", walk.damaged)
 	}
-	err := v.change(ctx, 0, func(b *batch) (refused, failed error) { return nil, b.endRekey() })
+	err := v.changeAlone(ctx, (*batch).endRekey)
 	if err != nil {
 		return fmt.Errorf("end rekey: %w", err)
 	}
@@ -133,7 +132,8 @@ type resealing struct {
 	damaged      error // of the owners that had to be left as they were
 }
 
-// step seals the next records again.
+// step seals the next records again. It finds them in the database, which has
+// everything when a change is made alone.
 func (w *resealing) step(b *batch) error {
 	records, size := 0, 0
 	cursor := b.tx.Cursor()
@@ -207,7 +207,8 @@ func (w *resealing) record(b *batch, hive string, name, sealed []byte) error {
 	}
 	o.summary.sum.toggle(b.file.names.mark(name, sealed))
 	o.summary.sum.toggle(b.file.names.mark(name, again))
-	return o.bucket.Put(name, again)
+	b.set(id, name, again)
+	return nil
 }
 
 // endRekey leaves the head with the active key only.
@@ -222,7 +223,7 @@ func (b *batch) endRekey() error {
 		}
 	}
 	for _, name := range old {
-		if err := head.Delete(name); err != nil {
+		if err := b.setHead(name, nil); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"go.etcd.io/bbolt"
 )
@@ -16,49 +17,128 @@ type ownerID struct {
 
 func (id ownerID) place(name []byte) place { return place{hive: id.hive, uid: id.uid, name: name} }
 
-// snapshot reads a file in the state of one transaction.
+// snapshot reads a file in the state of one transaction, with changes on top.
 type snapshot struct {
 	file *file
 	tx   *bbolt.Tx
+	over []changes // that the database lacks, the latest first
 }
 
 // read runs fn on the state of the last commit.
 func (f *file) read(fn func(*snapshot) error) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
 	return guard(f.path, func() error {
-		return f.db.View(func(tx *bbolt.Tx) error { return fn(&snapshot{file: f, tx: tx}) })
+		return f.db.View(func(tx *bbolt.Tx) error { return fn(&snapshot{file: f, tx: tx, over: []changes{f.pending}}) })
 	})
+}
+
+// record returns a record of a bucket as it is stored, nil if there is none.
+func (s *snapshot) record(bucket, name []byte) []byte {
+	for _, c := range s.over {
+		if value, changed := c.get(bucket, name); changed {
+			return value
+		}
+	}
+	if b := s.tx.Bucket(bucket); b != nil {
+		return b.Get(name)
+	}
+	return nil
 }
 
 // owners lists who has records in a hive.
 func (s *snapshot) owners(hive string) []uint32 {
+	var owners []uint32
+	s.eachOwner(hive, func(uid uint32) {
+		if !s.isChanged(hive, uid) || s.has(ownerID{hive, uid}) {
+			owners = append(owners, uid)
+		}
+	})
+	known := map[string]bool{}
+	for _, c := range s.over {
+		for g := range c {
+			if g.bucket != string(hiveBucket(hive)) || known[g.owner] {
+				continue
+			}
+			known[g.owner] = true
+			uid := uidOf([]byte(g.owner))
+			if !s.isStored(hive, uid) && s.has(ownerID{hive, uid}) {
+				owners = append(owners, uid)
+			}
+		}
+	}
+	slices.Sort(owners)
+	return owners
+}
+
+// eachOwner calls fn for those who have records in the database itself.
+func (s *snapshot) eachOwner(hive string, fn func(uid uint32)) {
 	bucket := s.tx.Bucket(hiveBucket(hive))
 	if bucket == nil {
-		return nil
+		return
 	}
-	var owners []uint32
 	cursor := bucket.Cursor()
 	for name, _ := cursor.First(); len(name) >= 4; {
 		uid := uidOf(name)
-		owners = append(owners, uid)
+		fn(uid)
 		if uid == 1<<32-1 {
 			break
 		}
 		name, _ = cursor.Seek(ownerName(uid + 1))
 	}
-	return owners
+}
+
+func (s *snapshot) isChanged(hive string, uid uint32) bool {
+	for _, c := range s.over {
+		if c[group{string(hiveBucket(hive)), string(ownerName(uid))}] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// isStored reports whether the database itself has records of an owner.
+func (s *snapshot) isStored(hive string, uid uint32) bool {
+	bucket := s.tx.Bucket(hiveBucket(hive))
+	if bucket == nil {
+		return false
+	}
+	name, _ := bucket.Cursor().Seek(ownerName(uid))
+	return bytes.HasPrefix(name, ownerName(uid))
+}
+
+// errFound ends a walk.
+var errFound = errors.New("found")
+
+// has reports whether an owner has any record, be it only a summary.
+func (s *snapshot) has(id ownerID) bool {
+	return s.record(hiveBucket(id.hive), ownerName(id.uid)) != nil ||
+		s.each(id, func(_, _ []byte) error { return errFound }) != nil
 }
 
 // each calls fn for every record of an owner, without the summary. What it is
 // given is valid during the call only.
 func (s *snapshot) each(id ownerID, fn func(name, sealed []byte) error) error {
-	bucket := s.tx.Bucket(hiveBucket(id.hive))
+	prefix := ownerName(id.uid)
+	hive := hiveBucket(id.hive)
+	own := group{string(hive), string(prefix)}
+	for i, c := range s.over {
+		for name, sealed := range c[own] {
+			if sealed == nil || len(name) == len(prefix) || s.isOver(own, name, s.over[:i]) {
+				continue
+			}
+			if err := fn([]byte(name), sealed); err != nil {
+				return err
+			}
+		}
+	}
+	bucket := s.tx.Bucket(hive)
 	if bucket == nil {
 		return nil
 	}
-	prefix := ownerName(id.uid)
 	cursor := bucket.Cursor()
 	for name, sealed := cursor.Seek(prefix); bytes.HasPrefix(name, prefix); name, sealed = cursor.Next() {
-		if len(name) == len(prefix) {
+		if len(name) == len(prefix) || s.isOver(own, string(name), s.over) {
 			continue
 		}
 		if err := fn(name, sealed); err != nil {
@@ -68,14 +148,20 @@ func (s *snapshot) each(id ownerID, fn func(name, sealed []byte) error) error {
 	return nil
 }
 
+// isOver reports whether a record is changed in one of the layers.
+func (s *snapshot) isOver(own group, name string, layers []changes) bool {
+	for _, c := range layers {
+		if _, changed := c[own][name]; changed {
+			return true
+		}
+	}
+	return false
+}
+
 // summary reads what an owner should have.
 func (s *snapshot) summary(id ownerID) (summary, error) {
-	bucket := s.tx.Bucket(hiveBucket(id.hive))
-	if bucket == nil {
-		return summary{}, nil
-	}
 	name := ownerName(id.uid)
-	sealed := bucket.Get(name)
+	sealed := s.sealed(id, name)
 	if sealed == nil {
 		return summary{}, nil
 	}
@@ -139,11 +225,7 @@ func (s *snapshot) get(id ownerID, key string) ([]byte, error) {
 }
 
 func (s *snapshot) sealed(id ownerID, name []byte) []byte {
-	bucket := s.tx.Bucket(hiveBucket(id.hive))
-	if bucket == nil {
-		return nil
-	}
-	return bucket.Get(name)
+	return s.record(hiveBucket(id.hive), name)
 }
 
 // all reads every record of an owner and makes certain that they are those

@@ -35,7 +35,8 @@ type Options struct {
 	// 0 means two seconds.
 	LockTimeout time.Duration
 
-	noSync bool // for tests that care for speed and not for crashes
+	noSync      bool  // for tests that care for speed and not for crashes
+	journalSize int64 // for tests that want to see it full; 0 means the usual
 }
 
 // Rule tells how a record adds up: unit is the thing it is part of, whose size
