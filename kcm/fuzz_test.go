@@ -61,8 +61,8 @@ func FuzzRequests(f *testing.F) {
 			if err != nil || s.answer(context.Background(), body) != nil {
 				break
 			}
-			if reply, size, err := protocol.CutReply(s.out); err != nil || size != len(s.out) {
-				t.Fatalf("reply %x: %+v, %v", s.out, reply, err)
+			if reply, size, err := protocol.CutReply(whole(s)); err != nil || size != len(whole(s)) {
+				t.Fatalf("reply %x: %+v, %v", whole(s), reply, err)
 			}
 		}
 		for _, user := range r.server.users.all() {

@@ -116,10 +116,11 @@ func (s *session) getCredList(ctx context.Context) error {
 	if size > protocol.MaxReply {
 		return errOneByOne
 	}
-	if size > cap(s.out) {
-		s.out = append(make([]byte, 0, size), s.out...)
-	}
 	s.out = binary.BigEndian.AppendUint32(s.out, uint32(len(c.entries)))
+	if size > keptBuffer {
+		s.tail = c.entries
+		return nil
+	}
 	for i := range c.entries {
 		s.out = protocol.AppendData(s.out, c.entries[i].raw())
 	}

@@ -26,6 +26,7 @@ type session struct {
 	in   protocol.Reader // parameters that are not read yet
 	name []byte          // the cache that the request names; for the log
 	out  []byte          // the reply
+	tail []entry         // credentials that follow it, each behind its length
 }
 
 func newSession(s *Server, peer responder.Peer, logger *log.Logger) *session {
@@ -60,7 +61,7 @@ func (s *session) answer(ctx context.Context, body []byte) error {
 	s.server.requests.Add(1)
 	s.op = operationOf(request.Op)
 	s.in = protocol.NewReader(request.Params)
-	s.name = nil
+	s.name, s.tail = nil, nil
 	s.out = protocol.BeginReply(s.out[:0])
 	err = s.op.run(ctx, s)
 	if err == nil && len(s.out) > protocol.MaxReply {
@@ -69,10 +70,10 @@ func (s *session) answer(ctx context.Context, body []byte) error {
 	if err != nil {
 		reply, gravity := verdict(s.op, err)
 		s.report(request.Op, err, reply, gravity)
-		s.out = protocol.AppendReply(s.out[:0], reply)
+		s.out, s.tail = protocol.AppendReply(s.out[:0], reply), nil
 		return nil
 	}
-	protocol.EndReply(s.out, 0)
+	protocol.EndReply(s.out, 0, tailSize(s.tail))
 	if s.log.On(hclog.Debug) {
 		s.log.Debug("request served", "op", request.Op, "uid", s.peer.UID, "pid", s.peer.PID, "cache", string(s.name), "bytes", len(s.out))
 	}
@@ -83,7 +84,12 @@ func (s *session) send(conn stream) error {
 	if err := conn.SetWriteDeadline(time.Now().Add(replyTimeout)); err != nil {
 		return err
 	}
-	_, err := conn.Write(s.out)
+	var err error
+	if s.tail == nil {
+		_, err = conn.Write(s.out)
+	} else {
+		err = s.sendWithTail(conn)
+	}
 	if cap(s.out) > keptBuffer {
 		s.out = nil
 	}

@@ -26,6 +26,7 @@ type attachment struct {
 	name   string
 	log    *log.Logger
 	conn   atomic.Pointer[sbus.Conn]
+	drafts drafts
 }
 
 func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
@@ -44,6 +45,7 @@ func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
 		case <-conn.Done():
 			a.log.Info("the monitor is gone, looking for the next one")
 		case <-ctx.Done():
+			a.send(conn, a.drafts.take())
 		}
 		a.conn.Store(nil)
 		conn.Close()
@@ -71,11 +73,24 @@ func (a *attachment) register(ctx context.Context, objects []sbus.Object) (*sbus
 	return conn, nil
 }
 
-// emit sends a signal of the responder's own interface; without a monitor
-// nobody could receive it.
+// emit sends a signal of the responder's own interface, after a while; without
+// a monitor nobody could receive it.
 func (a *attachment) emit(member string, values ...any) {
-	if conn := a.conn.Load(); conn != nil {
-		_ = conn.Emit(sbus.ResponderPath(a.name), sbus.ResponderInterface(a.name), member, values...)
+	if a.conn.Load() == nil {
+		return
+	}
+	if a.drafts.add(notice{member, values}) {
+		time.AfterFunc(signalDelay, func() {
+			if conn := a.conn.Load(); conn != nil {
+				a.send(conn, a.drafts.take())
+			}
+		})
+	}
+}
+
+func (a *attachment) send(conn *sbus.Conn, signals []notice) {
+	for _, s := range signals {
+		_ = conn.Emit(sbus.ResponderPath(a.name), sbus.ResponderInterface(a.name), s.member, s.values...)
 	}
 }
 

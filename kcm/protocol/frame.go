@@ -83,9 +83,9 @@ func BeginReply(b []byte) []byte {
 }
 
 // EndReply completes the reply that BeginReply began at start: successful,
-// with everything behind as its results.
-func EndReply(b []byte, start int) {
-	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-replyHeader))
+// with everything behind as its results, and more bytes that follow b.
+func EndReply(b []byte, start, more int) {
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-replyHeader+more))
 }
 
 // AppendReply appends the frame of r.

@@ -62,7 +62,7 @@ func TestReply(t *testing.T) {
 				t.Errorf("printed %q, want %q", got, test.want)
 			}
 			b := append(BeginReply([]byte("kept")), test.reply.Results...)
-			if EndReply(b, 4); test.reply.Inner == 0 && test.reply.Outer == 0 && string(b) != "kept"+test.want {
+			if EndReply(b, 4, 0); test.reply.Inner == 0 && test.reply.Outer == 0 && string(b) != "kept"+test.want {
 				t.Errorf("built in place %q, want %q", b[4:], test.want)
 			}
 		})
