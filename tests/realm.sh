@@ -2,8 +2,8 @@
 # Runs a KDC of MIT krb5 for the realm EXAMPLE.TEST in the directory DIR, in
 # the foreground, on a loopback port: tests/realm.sh DIR PORT [KRB5_CONF_LINE...]
 # DIR/krb5.conf is for its clients; further arguments become lines of its
-# [libdefaults]. The principals alice, bob and carol and the service
-# host/server.example.test have the password "secret".
+# [libdefaults]. The principals alice, bob, carol and u1 to u20 and the services
+# host/server.example.test and host/other.example.test have the password "secret".
 set -eu
 dir=$1 port=$2
 shift 2
@@ -44,8 +44,8 @@ export KRB5_CONFIG="$dir/krb5.conf" KRB5_KDC_PROFILE="$dir/kdc.conf"
 PATH=$PATH:/usr/sbin:/sbin
 if [ ! -e "$dir/principal" ]; then
   kdb5_util create -s -r EXAMPLE.TEST -P master >/dev/null
-  for name in alice bob carol host/server.example.test host/other.example.test; do
-    kadmin.local -r EXAMPLE.TEST addprinc -pw secret "$name" >/dev/null 2>&1
-  done
+  for name in alice bob carol host/server.example.test host/other.example.test $(seq -f u%g 20); do
+    echo "addprinc -pw secret $name"
+  done | kadmin.local -r EXAMPLE.TEST >/dev/null 2>&1
 fi
 exec krb5kdc -n -r EXAMPLE.TEST

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 packages="gcc libc6-dev pkg-config krb5-user krb5-kdc libkrb5-dev
   libini-config-dev curl dbus-bin libglib2.0-bin python3-dbus systemd
-  binutils procps util-linux logrotate make sssd-kcm heimdal-kcm sssd-tools man-db mandoc bash-completion"
+  binutils procps util-linux strace logrotate make sssd-kcm heimdal-kcm sssd-tools man-db mandoc bash-completion"
 heimdal="heimdal-clients libasn1-8-heimdal libgssapi3-heimdal
   libhcrypto5-heimdal libhdb9-heimdal libheimbase1-heimdal
   libheimntlm0-heimdal libhx509-5-heimdal libkadm5clnt7-heimdal

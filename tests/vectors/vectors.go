@@ -6,6 +6,8 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -22,10 +24,9 @@ type Case struct {
 	peers  *peers
 }
 
-// peers is what is known of other servers in all cases alike.
+// peers is what is known of other servers in all cases.
 type peers struct {
 	lacks map[string]reply // by peer, blank, operation
-	alike map[string]bool  // whose inner and outer codes do not tell anything apart
 }
 
 // reply is what a server answers: a verdict with its code or items, and for
@@ -47,7 +48,7 @@ type step struct {
 // All returns the cases of all files.
 func All() ([]Case, error) {
 	var all []Case
-	known := &peers{lacks: map[string]reply{}, alike: map[string]bool{}}
+	known := &peers{lacks: map[string]reply{}}
 	names, err := fs.Glob(files, "*.txt")
 	if err != nil {
 		return nil, err
@@ -103,8 +104,6 @@ func (p *parser) line(number int, line string) error {
 		peer, rest, _ := strings.Cut(rest, " ")
 		op, answer, _ := strings.Cut(rest, " ")
 		p.peers.lacks[peer+" "+op] = parseReply(answer)
-	case "alike":
-		p.peers.alike[rest] = true
 	case "case":
 		p.cases = append(p.cases, Case{File: p.file, Name: rest, Config: map[string]string{}, creds: p.creds, peers: p.peers})
 	default:
@@ -156,31 +155,41 @@ func (c *Case) reply(peer, text string) error {
 	return nil
 }
 
+// onlyRead are operations without which a case can go on.
+var onlyRead = []string{"NOOP", "GET_NAME", "RESOLVE", "RETRIEVE", "GET_CRED_LIST"}
+
 // expected returns the reply to a request that a peer gives, and whether the
 // case ends for it there.
 func (c *Case) expected(s step, peer string) (r reply, ends bool) {
 	if theirs, differs := s.replies[peer]; differs {
-		return theirs, false
+		return theirs, theirs.words[0] == "stop"
 	}
 	if theirs, lacks := c.peers.lacks[peer+" "+s.request[0]]; lacks {
-		return theirs, true
+		return theirs, !slices.Contains(onlyRead, s.request[0])
 	}
 	return s.replies[""], false
 }
 
-// Difference is a place where another server answers otherwise.
+// Difference is a place where another server answers otherwise. Case is empty
+// for an operation that the server lacks in all cases.
 type Difference struct{ Case, Request, Ours, Theirs, Why string }
 
 // Differences returns where a peer is known to answer otherwise, and why.
 func Differences(cases []Case, peer string) []Difference {
 	var found []Difference
+	lacking := cases[0].peers.lacks
+	for _, key := range slices.Sorted(maps.Keys(lacking)) {
+		if name, op, _ := strings.Cut(key, " "); name == peer {
+			found = append(found, Difference{Request: op, Theirs: strings.Join(lacking[key].words, " "), Why: lacking[key].why})
+		}
+	}
 	for _, c := range cases {
 		for _, s := range c.steps {
 			if s.request == nil {
 				continue
 			}
 			theirs, ends := c.expected(s, peer)
-			if theirs.why != "" {
+			if _, explicit := s.replies[peer]; explicit {
 				found = append(found, Difference{
 					c.Name, strings.Join(s.request, " "), strings.Join(s.replies[""].words, " "), strings.Join(theirs.words, " "), theirs.why,
 				})
