@@ -41,7 +41,8 @@ type refusal struct {
 func (t *tool) secret(q request) ([]byte, error) {
 	socket := secrets.Descriptor().SocketPath(t.root, nil)
 	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
+		DisableKeepAlives:     true,
+		ExpectContinueTimeout: callTime,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
@@ -52,6 +53,9 @@ func (t *tool) secret(q request) ([]byte, error) {
 	}
 	if q.form != "" {
 		r.Header.Set("Content-Type", q.form)
+	}
+	if len(q.body) > 0 { // a refusal comes before the body is sent, not in the middle of it
+		r.Header.Set("Expect", "100-continue")
 	}
 	answer, err := client.Do(r)
 	switch {
