@@ -45,7 +45,10 @@ test: build
 	CGO_ENABLED=1 go test -race -count=1 -timeout 9m ./...
 
 bench: build
-	go test -run '^$$' -bench . ./...
+	tests/setup.sh
+	go test -run '^$$' -bench Cold -benchtime 10x ./tests
+	go build -o build/bench ./tests/bench
+	build/bench -bin bin
 
 clean:
 	rm -rf bin build
