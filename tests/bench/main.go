@@ -10,6 +10,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -54,18 +55,13 @@ func run(args []string) error {
 	failed := b.run(*parts)
 	text := b.table()
 	fmt.Print(text)
-	if failed != nil {
-		return failed
-	}
 	if *table != "" {
-		if err := os.WriteFile(*table, []byte(text), 0o644); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, os.WriteFile(*table, []byte(text), 0o644))
 	}
 	if *plot != "" {
-		return os.WriteFile(*plot, []byte(b.plot()), 0o644)
+		failed = errors.Join(failed, os.WriteFile(*plot, []byte(b.plot()), 0o644))
 	}
-	return nil
+	return failed
 }
 
 // copyProgram copies this program to where every user may run it.
