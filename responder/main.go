@@ -41,6 +41,17 @@ func Main(d Descriptor, construct Constructor) int {
 	if done {
 		return code
 	}
+	// The claim comes before the configuration is read: a new sssd commits its
+	// configuration and then looks for claims, so that no process can start
+	// with the old one behind its back.
+	claimCtx, claimed := context.WithTimeout(context.Background(), claimTime)
+	instance, err := ClaimWhenFree(claimCtx, flags.root.Path(d.ClaimPath()))
+	claimed()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
+		return exitInit
+	}
+	defer instance.Release()
 	conf, confErr := openConfig(d, flags)
 	if conf == nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), confErr)
@@ -54,7 +65,7 @@ func Main(d Descriptor, construct Constructor) int {
 	if confErr != nil {
 		logger.Error("the configuration database is missing, built-in defaults are in force; start sssd to make it", "error", confErr)
 	}
-	err := run(d, construct, flags, conf, logger)
+	err = run(d, construct, flags, conf, logger)
 	if err != nil {
 		logger.Fatal("cannot go on", "error", err)
 		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
@@ -135,13 +146,6 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 		return err
 	}
 	defer listener.Close()
-	claimCtx, claimed := context.WithTimeout(ctx, claimTime)
-	instance, err := ClaimWhenFree(claimCtx, f.root.Path(d.ClaimPath()))
-	claimed()
-	if err != nil {
-		return err
-	}
-	defer instance.Release()
 	fdLimit, err := limitDescriptors(conf.Section(d.Section()).Int("fd_limit"))
 	if err != nil {
 		return fmt.Errorf("fd_limit: %w", err)
