@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// maxConns bounds the connections to the service, busy and kept.
-	maxConns = 8
+	// maxConns bounds the connections to the service, busy and kept. What is
+	// sent at the same time is committed together, half of it on average.
+	maxConns = 32
 	// callTimeout bounds one call, the start of the service included: its
 	// socket may be held by systemd and the process only be starting.
 	callTimeout = 30 * time.Second
