@@ -81,8 +81,11 @@ func (a *attachment) emit(member string, values ...any) {
 	}
 	if a.drafts.add(notice{member, values}) {
 		time.AfterFunc(signalDelay, func() {
+			// Taken also where nobody is left to hear them: the first of
+			// those that come later has to find none waiting.
+			signals := a.drafts.take()
 			if conn := a.conn.Load(); conn != nil {
-				a.send(conn, a.drafts.take())
+				a.send(conn, signals)
 			}
 		})
 	}
