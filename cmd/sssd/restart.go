@@ -77,26 +77,9 @@ func (m *monitor) restart() error {
 	if err != nil {
 		return err
 	}
-	items := []string{fmt.Sprintf("%d:%s", m.instance.FD(), m.root.Path(responder.PIDFile))}
-	for _, s := range m.services {
-		if s.socket == nil {
-			continue
-		}
-		fd, err := s.socket.lendFD()
-		if err != nil {
-			return err
-		}
-		items = append(items, fmt.Sprintf("%d:%s", fd, s.path))
-	}
-	for _, item := range items {
-		number, _, _ := strings.Cut(item, ":")
-		fd, err := strconv.Atoi(number)
-		if err != nil {
-			return err
-		}
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
-			return err
-		}
+	list, err := m.keep()
+	if err != nil {
+		return err
 	}
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -105,6 +88,33 @@ func (m *monitor) restart() error {
 	responder.Notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000))
 	m.log.Info("restarting")
 	signal.Ignore(syscall.SIGHUP) // until the new start handles it, it would kill
-	err = syscall.Exec(self, os.Args, append(os.Environ(), keptVariable+"="+strings.Join(items, "|")))
+	err = syscall.Exec(self, os.Args, append(os.Environ(), keptVariable+"="+list))
 	return errors.Join(errors.New("cannot execute "+self), err)
+}
+
+// keep has the descriptors of the claim and the sockets outlive an exec, and
+// returns the list of them that keptDescriptors reads.
+func (m *monitor) keep() (string, error) {
+	var items []string
+	add := func(fd int, path string) error {
+		items = append(items, fmt.Sprintf("%d:%s", fd, path))
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+		return err
+	}
+	if err := add(int(m.instance.FD()), m.root.Path(responder.PIDFile)); err != nil {
+		return "", err
+	}
+	for _, s := range m.services {
+		if s.socket == nil {
+			continue
+		}
+		fd, err := s.socket.lendFD()
+		if err != nil {
+			return "", err
+		}
+		if err := add(fd, s.path); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(items, "|"), nil
 }

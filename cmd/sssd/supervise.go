@@ -185,8 +185,7 @@ func (s *service) watch(ctx context.Context, exited <-chan error) error {
 	}
 }
 
-// end asks the process to end, and kills it at the deadline. What SIGTERM
-// finds stopped is continued, so that it can end in order.
+// end asks the child to end, kills it at the deadline, and returns how it ended.
 func (s *service) end(exited <-chan error, reason string) error {
 	s.setState(sbus.StateEnding)
 	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", s.pid, "reason", reason)
