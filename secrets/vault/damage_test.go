@@ -63,11 +63,15 @@ func unsynced() Options {
 // outcome tells what became of a damaged vault.
 type outcome struct{ refused, noticed, unharmed int }
 
-// try opens the vault with other bytes in its file. Everything that can be read
-// must be what was written, in every way of reading it.
+// try opens the vault with other bytes in its file, and without the journal that
+// the try before it left. Everything that can be read must be what was written,
+// in every way of reading it.
 func (s *specimen) try(t *testing.T, what string, file []byte, seen *outcome) {
 	t.Helper()
 	path := filepath.Join(s.dir, "secrets.db")
+	if err := os.RemoveAll(path + journalSuffix); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -124,6 +124,63 @@ func TestADamagedJournalIsRefused(t *testing.T) {
 	}
 }
 
+// TestAFlippedBitInTheJournalIsNeverReadAsSomethingElse: the last entry may be
+// taken for one that was not written whole.
+func TestAFlippedBitInTheJournalIsNeverReadAsSomethingElse(t *testing.T) {
+	dir := abandoned(t, 5)
+	database, err := os.ReadFile(filepath.Join(dir, "secrets.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	journal, err := os.ReadFile(filepath.Join(dir, "secrets.db.journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := lastEntry(journal)
+	random := rand.New(rand.NewPCG(7, 8))
+	var refused, shorter, unharmed int
+	for range 1000 {
+		bit := random.IntN((last + 2*journalAlign) * 8)
+		if err := os.WriteFile(filepath.Join(dir, "secrets.db"), database, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		spoil(t, dir, func([]byte) []byte {
+			b := bytes.Clone(journal)
+			b[bit/8] ^= 1 << (bit % 8)
+			return b
+		})
+		v, err := Open(dir, unsynced())
+		if errors.Is(err, ErrDamaged) {
+			refused++
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := load(t, v.Hive("kcm"), 1)
+		for i := range len(all) - 1 {
+			if all[fmt.Sprint("number ", i)] != string(bytes.Repeat([]byte{byte(i)}, 300*i)) {
+				t.Errorf("bit %d: change %d reads as something else", bit, i)
+			}
+		}
+		switch {
+		case len(all) == 6:
+			unharmed++
+		case len(all) == 5 && bit/8 >= last:
+			shorter++
+		default:
+			t.Errorf("bit %d: %d of 5 changes are there", bit, len(all)-1)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("of 1000 flipped bits: %d refused, %d without the last change, %d unharmed", refused, shorter, unharmed)
+	if refused == 0 || shorter == 0 || unharmed == 0 {
+		t.Error("the bits flipped do not cover the journal")
+	}
+}
+
 func TestAJournalOfAnotherTimeIsIgnored(t *testing.T) {
 	dir := abandoned(t, 5)
 	old, err := os.ReadFile(filepath.Join(dir, "secrets.db.journal"))
