@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -14,27 +13,19 @@ import (
 	"time"
 
 	"gosssd/secrets"
+	"gosssd/tests/custodia"
 )
-
-func newCustodia() *custodia { return &custodia{secrets: map[string][]byte{}} }
 
 // plain starts a server without TLS and returns a configuration for it.
 func plain(t *testing.T, handler http.Handler) secrets.Proxy {
 	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return secrets.Proxy{URL: server.URL + "/base/", VerifyPeer: true, VerifyHost: true}
+	return secrets.Proxy{URL: custodia.Start(t, handler), VerifyPeer: true, VerifyHost: true}
 }
 
 // secure starts a server with a certificate for a host.
-func secure(t *testing.T, handler http.Handler, issuer *authority, host string, clients *authority) secrets.Proxy {
+func secure(t *testing.T, issuer *custodia.Authority, host string, clients *custodia.Authority) secrets.Proxy {
 	t.Helper()
-	server := httptest.NewUnstartedServer(handler)
-	server.TLS = issuer.server(t, host, clients)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	return secrets.Proxy{URL: server.URL + "/base", VerifyPeer: true, VerifyHost: true}
+	return secrets.Proxy{URL: custodia.StartTLS(t, custodia.New(), issuer, host, clients), VerifyPeer: true, VerifyHost: true}
 }
 
 // forward sends one request through a proxy.
@@ -55,7 +46,7 @@ func forward(t *testing.T, config secrets.Proxy, method, path string, header htt
 }
 
 func TestSecretsAreKeptAtTheServer(t *testing.T) {
-	server := newCustodia()
+	server := custodia.New()
 	config := plain(t, server)
 	value := []byte("binary\x00\xff\x1f\x8b")
 	for _, step := range []struct {
@@ -85,13 +76,13 @@ func TestSecretsAreKeptAtTheServer(t *testing.T) {
 			t.Errorf("%s %s: %q, %v", step.method, step.path, body, answer.Header)
 		}
 	}
-	if query := server.seen[6].URL.RawQuery; query != "type=simple" {
+	if query := server.Seen()[6].URL.RawQuery; query != "type=simple" {
 		t.Errorf("the query became %q", query)
 	}
 }
 
 func TestOnlyListedHeadersAreForwarded(t *testing.T) {
-	server := newCustodia()
+	server := custodia.New()
 	config := plain(t, server)
 	config.ForwardHeaders = []string{"x-one", "X-Absent"}
 	config.AuthType, config.HeaderName, config.HeaderValue = "header", "X-Token", "token"
@@ -99,7 +90,7 @@ func TestOnlyListedHeadersAreForwarded(t *testing.T) {
 	if _, err := forward(t, config, "PUT", "a", header, []byte("v")); err != nil {
 		t.Fatal(err)
 	}
-	seen := server.last()
+	seen := server.Seen()[0]
 	for name, expected := range map[string]string{"Content-Type": "application/json", "X-One": "1,2", "X-Two": "", "X-Token": "token", "Authorization": "", "Cookie": "", "User-Agent": ""} {
 		if value := strings.Join(seen.Header.Values(name), ","); value != expected {
 			t.Errorf("%s is %q, want %q", name, value, expected)
@@ -111,8 +102,8 @@ func TestOnlyListedHeadersAreForwarded(t *testing.T) {
 }
 
 func TestBasicAuthentication(t *testing.T) {
-	server := newCustodia()
-	server.authenticate = func(r *http.Request) bool {
+	server := custodia.New()
+	server.Authenticate = func(r *http.Request) bool {
 		name, password, ok := r.BasicAuth()
 		return ok && name == "me" && password == "secret:word"
 	}
@@ -157,9 +148,9 @@ func TestASlowServerIsADeadlineExceeded(t *testing.T) {
 }
 
 func TestCertificatesAreVerified(t *testing.T) {
-	ours, foreign := newAuthority(t, "ours"), newAuthority(t, "foreign")
+	ours, foreign := custodia.NewAuthority(t, "ours"), custodia.NewAuthority(t, "foreign")
 	for name, c := range map[string]struct {
-		issuer     *authority
+		issuer     *custodia.Authority
 		host       string
 		peer, name bool
 		fails      bool
@@ -174,13 +165,13 @@ func TestCertificatesAreVerified(t *testing.T) {
 		"nothing is verified":                    {foreign, "example.org", false, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			config := secure(t, newCustodia(), c.issuer, c.host, nil)
-			config.CACert, config.VerifyPeer, config.VerifyHost = ours.file, c.peer, c.name
+			config := secure(t, c.issuer, c.host, nil)
+			config.CACert, config.VerifyPeer, config.VerifyHost = ours.File, c.peer, c.name
 			answer, err := forward(t, config, "GET", "a", nil, nil)
 			if failed := err != nil; failed != c.fails || !failed && answer.StatusCode != 404 {
 				t.Errorf("answer %v, %v", answer, err)
 			}
-			config.CACert, config.CAPath = "", filepath.Dir(ours.file)
+			config.CACert, config.CAPath = "", filepath.Dir(ours.File)
 			if _, err := forward(t, config, "GET", "a", nil, nil); (err != nil) != c.fails {
 				t.Errorf("with capath: %v", err)
 			}
@@ -189,13 +180,13 @@ func TestCertificatesAreVerified(t *testing.T) {
 }
 
 func TestClientCertificatesAreShown(t *testing.T) {
-	ca := newAuthority(t, "ours")
-	config := secure(t, newCustodia(), ca, "127.0.0.1", ca)
-	config.CACert = ca.file
+	ca := custodia.NewAuthority(t, "ours")
+	config := secure(t, ca, "127.0.0.1", ca)
+	config.CACert = ca.File
 	if _, err := forward(t, config, "GET", "a", nil, nil); err == nil {
 		t.Error("without a certificate the server answered")
 	}
-	cert, key, both := ca.issue(t, "client")
+	cert, key, both := ca.Issue(t, "client")
 	config.Cert, config.Key = cert, key
 	if answer, err := forward(t, config, "GET", "a", nil, nil); err != nil || answer.StatusCode != 404 {
 		t.Errorf("with two files: %v, %v", answer, err)

@@ -1,4 +1,4 @@
-package proxy
+package custodia
 
 import (
 	"crypto/ecdsa"
@@ -16,17 +16,18 @@ import (
 	"time"
 )
 
-// authority is a certificate authority made for a test.
-type authority struct {
+// Authority is a certificate authority made for a test.
+type Authority struct {
 	dir         string
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
-	file        string // its certificate
+	File        string // its certificate
 }
 
-func newAuthority(t *testing.T, name string) *authority {
+// NewAuthority makes one whose files are in a directory of the test.
+func NewAuthority(t testing.TB, name string) *Authority {
 	t.Helper()
-	a := &authority{dir: t.TempDir(), key: newKey(t)}
+	a := &Authority{dir: t.TempDir(), key: newKey(t)}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
@@ -39,11 +40,11 @@ func newAuthority(t *testing.T, name string) *authority {
 	if a.certificate, err = x509.ParseCertificate(der); err != nil {
 		t.Fatal(err)
 	}
-	a.file = a.save(t, "ca.pem", pem.Block{Type: "CERTIFICATE", Bytes: der})
+	a.File = a.save(t, "ca.pem", pem.Block{Type: "CERTIFICATE", Bytes: der})
 	return a
 }
 
-func newKey(t *testing.T) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -52,7 +53,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-func (a *authority) save(t *testing.T, name string, blocks ...pem.Block) string {
+func (a *Authority) save(t testing.TB, name string, blocks ...pem.Block) string {
 	t.Helper()
 	var text []byte
 	for _, block := range blocks {
@@ -65,9 +66,9 @@ func (a *authority) save(t *testing.T, name string, blocks ...pem.Block) string 
 	return path
 }
 
-// issue makes a certificate for a host, in files of its own and in one with its
+// Issue makes a certificate for a host, in files of its own and in one with its
 // key.
-func (a *authority) issue(t *testing.T, host string) (cert, key, both string) {
+func (a *Authority) Issue(t testing.TB, host string) (cert, key, both string) {
 	t.Helper()
 	private := newKey(t)
 	template := &x509.Certificate{
@@ -95,9 +96,9 @@ func (a *authority) issue(t *testing.T, host string) (cert, key, both string) {
 }
 
 // server is the TLS side of a server with a certificate for a host.
-func (a *authority) server(t *testing.T, host string, clients *authority) *tls.Config {
+func (a *Authority) server(t testing.TB, host string, clients *Authority) *tls.Config {
 	t.Helper()
-	cert, key, _ := a.issue(t, host)
+	cert, key, _ := a.Issue(t, host)
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
 		t.Fatal(err)
