@@ -205,6 +205,17 @@ func (j *journal) restart(generation uint64) {
 	j.generation, j.number, j.end = generation, 0, 0
 }
 
+// wipe writes zeros over the entries, all of which are in the database.
+func (j *journal) wipe() error {
+	if j.file == nil {
+		return nil
+	}
+	if _, err := j.file.WriteAt(make([]byte, j.size), 0); err != nil {
+		return err
+	}
+	return j.sync()
+}
+
 func (j *journal) close() error {
 	if j.file == nil {
 		return nil

@@ -14,7 +14,8 @@ import (
 //  2. The head of the database names both keys; what is written from now on is
 //     sealed under the new one.
 //  3. Every record is sealed under the new key.
-//  4. The head names the new key only.
+//  4. The journal, whose entries are in the database, is zeros, and the head
+//     names the new key only.
 //  5. The new key file has taken the place of the old one.
 //
 // A vault that is opened in state 2 or 3 goes on from there, one in state 4
@@ -29,8 +30,9 @@ const (
 )
 
 // Rekey seals every record again under a new master key, while the vault is in
-// use. When it returns nil the old key opens nothing any more. It may be called
-// again after an error, and goes on where it was.
+// use. When it returns nil the old key opens no record any more; what it opened
+// before is on disk until the engine uses those pages again, or compacts the
+// file. It may be called again after an error, and goes on where it was.
 func (v *Vault) Rekey(ctx context.Context) error {
 	select {
 	case v.rekeying <- struct{}{}:
@@ -211,8 +213,12 @@ func (w *resealing) record(b *batch, hive string, name, sealed []byte) error {
 	return nil
 }
 
-// endRekey leaves the head with the active key only.
+// endRekey leaves the head with the active key only, and nothing in the journal
+// that another opens.
 func (b *batch) endRekey() error {
+	if err := b.file.journal.wipe(); err != nil {
+		return err
+	}
 	head := b.tx.Bucket(headBucket)
 	active := head.Get([]byte(activeKey))
 	var old [][]byte

@@ -87,6 +87,10 @@ func TestRekeyLeavesNothingUnderTheOldKey(t *testing.T) {
 	if n := sealedUnder(t, filepath.Join(dir, "secrets.db"), id.id); n != 0 {
 		t.Errorf("%d records are sealed under the old key", n)
 	}
+	journal, err := os.ReadFile(filepath.Join(dir, "secrets.db.journal"))
+	if err != nil || bytes.Contains(journal, id.id[:]) {
+		t.Errorf("the journal has records under the old key, %v", err)
+	}
 	wantFilled(t, openTest(t, dir, testOptions()), 200)
 }
 
