@@ -78,14 +78,32 @@ func (b *bench) note(name, server string, value float64) {
 	b.rows[i].values[server] = append(b.rows[i].values[server], value)
 }
 
-// value is the median of what was noted.
-func (b *bench) value(name, server string) (float64, bool) {
+// values are those that were noted, in the order of the rounds.
+func (b *bench) values(name, server string) []float64 {
 	for _, r := range b.rows {
-		if r.name == name && len(r.values[server]) > 0 {
-			return median(r.values[server]), true
+		if r.name == name {
+			return r.values[server]
 		}
 	}
-	return 0, false
+	return nil
+}
+
+// value is the median of what was noted.
+func (b *bench) value(name, server string) (float64, bool) {
+	values := b.values(name, server)
+	if len(values) == 0 {
+		return 0, false
+	}
+	return median(values), true
+}
+
+// latest is what was noted last, or 0.
+func (b *bench) latest(name, server string) float64 {
+	values := b.values(name, server)
+	if len(values) == 0 {
+		return 0
+	}
+	return values[len(values)-1]
 }
 
 func median(values []float64) float64 {
@@ -105,7 +123,7 @@ func parts() []part {
 	return []part{
 		{"load", (*bench).loads},
 		{"calls", (*bench).systemCalls},
-		{"programs", func(b *bench) error { return b.programs(b.pick(15, 60)) }},
+		{"programs", func(b *bench) error { return b.programs(b.pick(30, 150)) }},
 		{"secrets", (*bench).secrets},
 		{"fill", (*bench).fill},
 		{"crowd", (*bench).crowd},

@@ -7,12 +7,14 @@ import (
 	"time"
 )
 
-const rounds = 3
+// rounds are many and short: how fast two processes talk that do nothing else
+// depends most on which processors they were given, and each round asks anew.
+func (b *bench) rounds() int { return b.pick(5, 9) }
 
 // loads measures what clients do all day, all servers in turn.
 func (b *bench) loads() error {
 	for _, l := range b.allLoads() {
-		for range rounds {
+		for range b.rounds() {
 			for _, s := range b.servers {
 				if s.name == "limit" && l.scenario != "read" || l.scenario == "replace" && !s.replace {
 					continue
@@ -26,7 +28,7 @@ func (b *bench) loads() error {
 				b.note(l.name()+", p99 µs", s.name, microseconds(m.times.percentile(99)))
 			}
 			if l.scenario == "store" {
-				if err := b.bareDisk(); err != nil {
+				if err := b.compareWithDisk(l); err != nil {
 					return err
 				}
 			}
@@ -51,6 +53,23 @@ func (b *bench) bareDisk() error {
 	return nil
 }
 
+// compareWithDisk notes the latest rates of a load as ratios to those of the
+// bare disk, which is measured now.
+func (b *bench) compareWithDisk(l load) error {
+	if err := b.bareDisk(); err != nil {
+		return err
+	}
+	for _, scenario := range diskScenarios {
+		bare := b.latest(diskRow(scenario), "disk")
+		for _, s := range b.servers {
+			if rate := b.latest(l.name()+", per s", s.name); s.durable && rate > 0 {
+				b.note(l.name()+", × "+scenario, s.name, rate/bare)
+			}
+		}
+	}
+	return nil
+}
+
 var diskScenarios = []string{"append", "overwrite"}
 
 func diskRow(scenario string) string { return scenario + " and fdatasync, per s" }
@@ -58,7 +77,7 @@ func diskRow(scenario string) string { return scenario + " and fdatasync, per s"
 func microseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
 func (b *bench) duration() time.Duration {
-	return time.Duration(b.pick(200, 2000)) * time.Millisecond
+	return time.Duration(b.pick(200, 1000)) * time.Millisecond
 }
 
 func (b *bench) allLoads() []load {
@@ -124,7 +143,7 @@ func (b *bench) secrets() error {
 		return nil
 	}
 	for _, clients := range []int{1, 4, 16} {
-		for range rounds {
+		for range b.rounds() {
 			rest := load{scenario: "secret", clients: clients, users: true}
 			m := rest.run(b.self, filepath.Join(b.servers[i].dir, "var/run/secrets.socket"), b.duration(), 0, nil)
 			if m.failed != nil {
@@ -143,7 +162,7 @@ func (b *bench) secrets() error {
 const filled = 2000
 
 // fill stores ever more credentials into one cache and reads them all.
-func (b *bench) fill() error { return b.fillAs("", rounds) }
+func (b *bench) fill() error { return b.fillAs("", 3) }
 
 func (b *bench) fillAs(circumstances string, rounds int) error {
 	for round := range rounds {
@@ -176,13 +195,16 @@ func middle(times []time.Duration) float64 {
 	return microseconds(sorted[len(sorted)/2])
 }
 
+// crowdUsers have ten caches each.
+const crowdUsers = 1000
+
 // crowd gives the servers of this repository many users, and measures again.
 func (b *bench) crowd() error {
 	all := b.servers
 	defer func() { b.servers = all }()
 	b.servers = slices.DeleteFunc(slices.Clone(all), func(s *server) bool { return !s.own })
 	for _, s := range b.servers {
-		m := load{scenario: "crowd", clients: 1, root: true}.run(b.self, s.path(), 0, b.pick(100, 1000)-warmUp, nil)
+		m := load{scenario: "crowd", clients: 1, root: true}.run(b.self, s.path(), 0, crowdUsers-warmUp, nil)
 		if m.failed != nil {
 			return fmt.Errorf("crowd at %s: %w", s.name, m.failed)
 		}
