@@ -19,18 +19,15 @@ const maxAttempts = maxConns + 3
 
 // call sends one request and returns the body of a successful answer.
 func (c *Client) call(ctx context.Context, method, path, word string, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	deadline := time.Now().Add(callTimeout)
+	if err := c.enter(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	defer func() { <-c.slots }()
 	message := request(method, path, word, body)
 	defer clear(message)
 	for attempt := 1; ; attempt++ {
-		reply, err := c.try(ctx, message)
+		reply, err := c.try(ctx, deadline, message)
 		switch {
 		case err == nil && reply.status == 200:
 			return reply.body, nil
@@ -42,12 +39,33 @@ func (c *Client) call(ctx context.Context, method, path, word string, body []byt
 	}
 }
 
+// enter waits for a slot. A timer is made only if none is free: each wakes a
+// thread that has nothing to do.
+func (c *Client) enter(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // try sends the message over one connection, which is kept if it can be used
 // again.
-func (c *Client) try(ctx context.Context, message []byte) (*reply, error) {
-	k, err := c.conn(ctx)
+func (c *Client) try(ctx context.Context, deadline time.Time, message []byte) (*reply, error) {
+	k, err := c.conn(ctx, deadline)
 	if err != nil {
 		return nil, err
+	}
+	if err := k.SetDeadline(deadline); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
 	stop := context.AfterFunc(ctx, func() { _ = k.SetDeadline(time.Unix(1, 0)) })
 	answer, err := k.exchange(message)
@@ -59,13 +77,13 @@ func (c *Client) try(ctx context.Context, message []byte) (*reply, error) {
 	return answer, nil
 }
 
-func (c *Client) conn(ctx context.Context) (*conn, error) {
+func (c *Client) conn(ctx context.Context, deadline time.Time) (*conn, error) {
 	select {
 	case k := <-c.kept:
 		return k, nil
 	default:
 	}
-	var dialer net.Dialer
+	dialer := net.Dialer{Deadline: deadline}
 	socket, err := dialer.DialContext(ctx, "unix", c.path)
 	if err != nil {
 		return nil, err

@@ -116,8 +116,12 @@ func (q *queue) take(own *request) []*request {
 }
 
 // gather lets those that were just answered come back with their next change,
-// as long as more of them do: a larger group costs the disk no more.
+// as long as more of them do: a larger group costs the disk no more. Who was
+// alone is not waited for.
 func (q *queue) gather(answered int) {
+	if answered == 1 {
+		return
+	}
 	before := -1
 	for range answered {
 		q.mu.Lock()
