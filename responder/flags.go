@@ -2,13 +2,47 @@ package responder
 
 import (
 	"fmt"
+	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"gosssd/confdb"
 	"gosssd/responder/log"
 )
+
+// ParseFlags reads the command line of a program that takes options only, with
+// --version and --help besides those of set. If the program is done with that,
+// ParseFlags has printed what there is to say, and code is what to end with.
+func ParseFlags(program string, set *pflag.FlagSet, args []string, stdout, stderr io.Writer) (code int, done bool) {
+	set.SetOutput(io.Discard)
+	set.SortFlags = false
+	version := set.Bool("version", false, "print the version and exit")
+	help := set.BoolP("help", "?", false, "print this help and exit")
+	err := set.Parse(args)
+	if err == nil && set.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
+	}
+	switch {
+	case err != nil:
+		return UsageError(program, set, err, stderr), true
+	case *help:
+		fmt.Fprintf(stdout, "Usage: %s [OPTION...]\n%s", program, set.FlagUsages())
+		return exitOK, true
+	case *version:
+		fmt.Fprintln(stdout, Version)
+		return exitOK, true
+	}
+	return exitOK, false
+}
+
+// UsageError says what is wrong with a command line and what would be right,
+// and returns the code to end with.
+func UsageError(program string, set *pflag.FlagSet, err error, stderr io.Writer) (code int) {
+	fmt.Fprintf(stderr, "%s: %v\nUsage: %s [OPTION...]\n%s", program, err, program, set.FlagUsages())
+	return exitUsage
+}
 
 // LogFlags are the options about the log that the monitor and every responder
 // take on the command line, and that the monitor hands on to responders.
@@ -85,10 +119,14 @@ type number struct {
 func (n *number) String() string { return strconv.FormatInt(n.value, 10) }
 func (n *number) Type() string   { return "INT" }
 
-// Set takes decimal or 0x hexadecimal.
+// Set takes decimal or 0x hexadecimal, as sssd.conf does.
 func (n *number) Set(text string) error {
-	value, err := strconv.ParseInt(text, 0, 32)
-	if err != nil || value < 0 {
+	digits, base := text, 10
+	if hex, found := strings.CutPrefix(strings.ToLower(text), "0x"); found {
+		digits, base = hex, 16
+	}
+	value, err := strconv.ParseInt(digits, base, 32)
+	if err != nil || value < 0 || base == 10 && len(digits) > 1 && digits[0] == '0' {
 		return fmt.Errorf("%q is not a number, expected decimal or 0x hexadecimal", text)
 	}
 	n.value, n.set = value, true

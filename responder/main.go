@@ -83,28 +83,13 @@ type flags struct {
 
 func parseFlags(d Descriptor, args []string, stdout, stderr io.Writer) (f flags, code int, done bool) {
 	set := pflag.NewFlagSet(d.Program(), pflag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	set.SortFlags = false
 	f.LogFlags.Add(set)
 	root := set.String("root", "", "put DIR in front of every path `DIR`")
 	set.StringVarP(&f.database, "config", "c", "", "the configuration database to read `FILE`")
-	version := set.Bool("version", false, "print the version and exit")
-	help := set.BoolP("help", "?", false, "print this help and exit")
-	err := set.Parse(args)
-	if err == nil && set.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
+	if code, done = ParseFlags(d.Program(), set, args, stdout, stderr); done {
+		return f, code, true
 	}
-	switch {
-	case err != nil:
-		fmt.Fprintf(stderr, "%s: %v\nUsage: %s [OPTION...]\n%s", d.Program(), err, d.Program(), set.FlagUsages())
-		return f, exitUsage, true
-	case *help:
-		fmt.Fprintf(stdout, "Usage: %s [OPTION...]\n%s", d.Program(), set.FlagUsages())
-		return f, exitOK, true
-	case *version:
-		fmt.Fprintln(stdout, Version)
-		return f, exitOK, true
-	}
+	var err error
 	if f.root, err = MakeRoot(*root); err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", d.Program(), err)
 		return f, exitUsage, true
@@ -141,6 +126,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
+	protectMemory(logger)
 	listener, handed, err := openSocket(d, f.root, conf, logger)
 	if err != nil {
 		return err

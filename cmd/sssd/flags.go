@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"os"
 
@@ -23,8 +23,6 @@ type flags struct {
 
 func parseFlags(args []string, stdout, stderr io.Writer) (f flags, code int, done bool) {
 	set := pflag.NewFlagSet("sssd", pflag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	set.SortFlags = false
 	f.log.Add(set)
 	set.BoolVarP(&f.daemon, "daemon", "D", false, "become a daemon (the default)")
 	interactive := set.BoolP("interactive", "i", false, "stay in the foreground; log to stderr unless --logger says otherwise")
@@ -32,28 +30,13 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, code int, don
 	set.BoolVarP(&f.genconf, "genconf", "g", false, "check sssd.conf, rebuild the configuration database and exit")
 	set.StringVarP(&f.section, "genconf-section", "s", "", "the same for the section `NAME` only")
 	root := set.String("root", "", "put `DIR` in front of every path")
-	version := set.Bool("version", false, "print the version and exit")
-	help := set.BoolP("help", "?", false, "print this help and exit")
-
-	err := set.Parse(args)
-	switch {
-	case err != nil:
-	case set.NArg() > 0:
-		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
-	case f.daemon && *interactive:
-		err = fmt.Errorf("--daemon and --interactive exclude each other")
+	if code, done = responder.ParseFlags("sssd", set, args, stdout, stderr); done {
+		return f, code, true
 	}
-	switch {
-	case err != nil:
-		fmt.Fprintf(stderr, "sssd: %v\nUsage: sssd [OPTION...]\n%s", err, set.FlagUsages())
-		return f, exitUsage, true
-	case *help:
-		fmt.Fprintf(stdout, "Usage: sssd [OPTION...]\n%s", set.FlagUsages())
-		return f, exitOK, true
-	case *version:
-		fmt.Fprintln(stdout, responder.Version)
-		return f, exitOK, true
+	if f.daemon && *interactive {
+		return f, responder.UsageError("sssd", set, errors.New("--daemon and --interactive exclude each other"), stderr), true
 	}
+	var err error
 	if f.root, err = responder.MakeRoot(*root); err != nil {
 		return f, fail(exitUsage, err), true
 	}

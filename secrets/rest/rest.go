@@ -24,11 +24,6 @@ const Database = "secrets.db"
 // requests are answered with 500 and the log says why, until it can be.
 func New(open func(dir string, opts vault.Options) (*vault.Vault, error)) responder.Constructor {
 	return func(svc *responder.Service) (responder.Handler, error) {
-		locked, err := vault.Harden()
-		if err != nil {
-			svc.Log.Warn("memory is not protected", "error", err)
-		}
-		svc.Log.Info("memory is kept from core dumps", "locked", locked)
 		s := &service{
 			log:     svc.Log,
 			started: newListener(),
