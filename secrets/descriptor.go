@@ -28,7 +28,7 @@ func Descriptor() responder.Descriptor {
 			},
 			{
 				Name:    "secrets/kcm",
-				Text:    "Quotas of the Kerberos credential caches kept here for sssd_kcm. [secrets] does not reach them.",
+				Text:    "Quotas of the Kerberos credential caches kept here for sssd_kcm, on top of those of [kcm]. [secrets] does not reach them.",
 				Options: kcmQuotas(),
 			},
 			{
@@ -51,7 +51,9 @@ func join(lists ...[]confdb.Option) []confdb.Option {
 
 func userQuotas() []confdb.Option { return quotaOptions("4", "1024", "256", "16") }
 
-func kcmQuotas() []confdb.Option { return quotaOptions("4", "256", "64", "65536") }
+// kcmQuotas are without limits by default: those of [kcm] hold wherever caches
+// are kept, and one that is raised there need not be raised here too.
+func kcmQuotas() []confdb.Option { return quotaOptions("4", "0", "0", "0") }
 
 func quotaOptions(nest, all, perUser, payload string) []confdb.Option {
 	return []confdb.Option{

@@ -25,11 +25,14 @@ func TestQuotasAreLayered(t *testing.T) {
 	if want := (Quota{NestLevel: 1, Secrets: 20, UIDSecrets: 5, Payload: 0}); s.Users != want {
 		t.Errorf("users have %+v, want %+v", s.Users, want)
 	}
-	if want := (Quota{NestLevel: 4, Secrets: 256, UIDSecrets: 7, Payload: 64 << 20}); s.KCM != want {
+	if want := (Quota{NestLevel: 4, UIDSecrets: 7}); s.KCM != want {
 		t.Errorf("kcm has %+v, want %+v", s.KCM, want)
 	}
-	if s.Users.PayloadLimit() != MaxPayload || s.KCM.PayloadLimit() != 64<<20 {
-		t.Error("a payload without limit is not limited by what can be held")
+	if got := s.Users.PayloadLimit(); got != MaxPayload {
+		t.Errorf("a payload without limit may have %d bytes, not what can be held", got)
+	}
+	if got := (Quota{Payload: 1 << 20}).PayloadLimit(); got != 1<<20 {
+		t.Errorf("a payload of 1 MiB may have %d bytes", got)
 	}
 }
 

@@ -155,8 +155,7 @@ func TestTheLimitOnCachesIs64AndCanBeChanged(t *testing.T) {
 	for _, storage := range storages {
 		s := newSystem(t, kept(storage)).start()
 		is(t, s, somebody(), fill+`fill 1 64; caches; ! login -c "KCM:$(id -u):65" alice 2>/dev/null; caches`, "64\n64")
-		// The secrets service has a limit of its own, which must not be smaller.
-		s.configure(kept(storage, "max_uid_ccaches = 65", "[secrets/kcm]", "max_uid_secrets = 65"))
+		s.configure(kept(storage, "max_uid_ccaches = 65"))
 		s.restart()
 		first := 65
 		if storage == "memory" {

@@ -162,10 +162,10 @@ func (b *bench) secrets() error {
 const filled = 2000
 
 // fill stores ever more credentials into one cache and reads them all.
-func (b *bench) fill() error { return b.fillAs("", 3) }
+func (b *bench) fill() error { return b.fillAs("") }
 
-func (b *bench) fillAs(circumstances string, rounds int) error {
-	for round := range rounds {
+func (b *bench) fillAs(circumstances string) error {
+	for round := range 3 {
 		for _, s := range b.servers {
 			if s.name == "limit" || !s.own && !b.full && round > 0 {
 				continue
@@ -176,7 +176,7 @@ func (b *bench) fillAs(circumstances string, rounds int) error {
 				return fmt.Errorf("fill at %s: %w", s.name, m.failed)
 			}
 			b.note("store as number 10, µs"+circumstances, s.name, middle(m.series[10-warmUp:][:20]))
-			b.note("store as number 2000, µs"+circumstances, s.name, middle(m.series[len(m.series)-20:]))
+			b.note("store as number 2000, µs"+circumstances, s.name, middle(m.series[len(m.series)-100:]))
 			r := load{scenario: "reread", clients: 1, cache: cache, credentials: filled}.run(b.self, s.path(), 0, b.pick(10, 50), nil)
 			if r.failed != nil {
 				return fmt.Errorf("read all at %s: %w", s.name, r.failed)
@@ -210,5 +210,5 @@ func (b *bench) crowd() error {
 		}
 		b.note("memory with a crowd, MiB", s.name, s.memory())
 	}
-	return b.fillAs(" (in a crowd)", 1)
+	return b.fillAs(" (in a crowd)")
 }

@@ -44,8 +44,6 @@ func installed(what string) bool {
 const ourConf = `[sssd]
 [kcm]
 ccache_storage = %s
-[secrets/kcm]
-max_secrets = 0
 [secrets/secrets]
 max_secrets = 0
 max_uid_secrets = 0
