@@ -56,10 +56,10 @@ type LogFlags struct {
 // Add declares the options.
 func (f *LogFlags) Add(set *pflag.FlagSet) {
 	f.logger = "files"
-	set.VarP(&f.level, "debug-level", "d", "what to log, as debug_level in sssd.conf `LEVEL`")
-	set.Var(&f.timestamps, "debug-timestamps", "begin lines with the time: 0 or 1 `N`")
-	set.Var(&f.microseconds, "debug-microseconds", "give the time in microseconds: 0 or 1 `N`")
-	set.Var(&f.logger, "logger", "where to log: stderr, files or journald `DEST`")
+	set.VarP(&f.level, "debug-level", "d", "log what `LEVEL` says, as debug_level in sssd.conf")
+	set.Var(&f.timestamps, "debug-timestamps", "begin lines with the time if `N` is 1, not if it is 0")
+	set.Var(&f.microseconds, "debug-microseconds", "give the time in microseconds if `N` is 1, not if it is 0")
+	set.Var(&f.logger, "logger", "log to `DEST`: stderr, files or journald")
 }
 
 // Options resolves the command line against the options of a section; where
