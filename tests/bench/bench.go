@@ -124,6 +124,7 @@ func parts() []part {
 		{"load", (*bench).loads},
 		{"calls", (*bench).systemCalls},
 		{"programs", func(b *bench) error { return b.programs(b.pick(30, 150)) }},
+		{"rested", (*bench).rested},
 		{"secrets", (*bench).secrets},
 		{"fill", (*bench).fill},
 		{"crowd", (*bench).crowd},

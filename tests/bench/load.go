@@ -10,8 +10,9 @@ import (
 type load struct {
 	scenario string
 	clients  int
-	users    bool // each client is a user of its own
-	fresh    bool // a connection for each request
+	users    bool          // each client is a user of its own
+	fresh    bool          // a connection for each request
+	rest     time.Duration // before each step, which then connects
 
 	cache       string // "": one of each client's own
 	credentials int    // in a cache that is only read
@@ -73,7 +74,7 @@ func (l load) hire(program, socket string, d time.Duration, steps int) (workers 
 	for i := range l.clients {
 		w, err := hire(program, l.uid(i), task{
 			Scenario: l.scenario, Cache: l.cache, Socket: socket, Client: i,
-			Fresh: l.fresh, Duration: d, Steps: steps, Credentials: l.credentials,
+			Fresh: l.fresh, Rest: l.rest, Duration: d, Steps: steps, Credentials: l.credentials,
 		})
 		if err != nil {
 			return workers, err

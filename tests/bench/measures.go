@@ -136,6 +136,37 @@ func (b *bench) systemCalls() error {
 	return nil
 }
 
+// rest is how long everything has been still before a client of rested comes.
+const rest = 3 * time.Millisecond
+
+// rested measures what a program meets that is run by hand: processes and a
+// disk that have to wake up first.
+func (b *bench) rested() error {
+	const steps = 150
+	for range b.rounds() {
+		for _, scenario := range []string{"read", "store"} {
+			for _, s := range b.servers {
+				if s.name == "limit" && scenario != "read" {
+					continue
+				}
+				alone := load{scenario: scenario, clients: 1, rest: rest}
+				m := alone.run(b.self, s.path(), 0, steps, nil)
+				if m.failed != nil {
+					return fmt.Errorf("%s after a rest at %s: %w", scenario, s.name, m.failed)
+				}
+				b.note("connect and "+scenario+" after a rest, µs", s.name, middle(m.series))
+			}
+		}
+		bare := load{scenario: "overwrite", clients: 1, root: true, rest: rest}
+		m := bare.run(b.self, b.dir, 0, steps, nil)
+		if m.failed != nil {
+			return m.failed
+		}
+		b.note("overwrite and fdatasync after a rest, µs", "disk", middle(m.series))
+	}
+	return nil
+}
+
 // secrets compares the secrets service with the bare disk.
 func (b *bench) secrets() error {
 	i := slices.IndexFunc(b.servers, func(s *server) bool { return s.name == "gosssd secrets" })

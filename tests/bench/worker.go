@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // task is what one client process does. It gets it as JSON on its command line.
@@ -22,6 +24,7 @@ type task struct {
 	Fresh    bool          // a connection for each request
 	Duration time.Duration // 0: Steps
 	Steps    int
+	Rest     time.Duration // before each step, without a connection; not measured
 
 	Cache       string // "": one of the client's own
 	Credentials int    // in a cache that is only read
@@ -65,17 +68,23 @@ func work(argument string) error {
 	if _, err := bufio.NewReader(os.Stdin).ReadByte(); err != nil {
 		return fmt.Errorf("wait for the start: %w", err)
 	}
-	r, err := t.run(step)
+	r, err := t.run(c, step)
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.Scenario, err)
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
-func (t task) run(step func() error) (report, error) {
+func (t task) run(c *client, step func() error) (report, error) {
 	r := report{Times: histogram{}}
 	start := time.Now()
 	for before := start; (t.Steps == 0 || r.Steps < t.Steps) && (t.Duration == 0 || r.Elapsed < t.Duration); {
+		if t.Rest > 0 {
+			c.close()
+			rest := unix.NsecToTimespec(t.Rest.Nanoseconds())
+			_ = unix.Nanosleep(&rest, nil)
+			before = time.Now()
+		}
 		if err := step(); err != nil {
 			return r, err
 		}
