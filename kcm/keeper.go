@@ -2,6 +2,7 @@ package kcm
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 )
 
@@ -121,26 +122,33 @@ func (s *Server) evictIdle() {
 	if s.users.storage == StorageMemory {
 		return // there is no less of it elsewhere
 	}
+	freed := false
 	for _, c := range s.users.all() {
 		if c.used.Swap(false) {
 			c.idleLooks = 0
 		} else if c.idleLooks++; c.idleLooks >= idleLooks {
-			s.evict(c)
+			freed = s.evict(c) || freed
 		}
+	}
+	if freed {
+		debug.FreeOSMemory() // which the runtime would keep for later
 	}
 }
 
 // evict drops a collection from memory, except for when it must be looked at
-// again. One that is being changed stays.
-func (s *Server) evict(c *collection) {
+// again, and reports whether it did. One that is being changed stays.
+func (s *Server) evict(c *collection) bool {
 	if !c.mu.TryLock() {
-		return
+		return false
 	}
 	defer c.mu.Unlock()
-	if state := c.published.Load(); state != nil {
-		c.due.Store(state.nextPurge(s.now().Unix(), s.settings.Load().purgeGrace))
-		c.published.Store(nil)
+	state := c.published.Load()
+	if state == nil {
+		return false
 	}
+	c.due.Store(state.nextPurge(s.now().Unix(), s.settings.Load().purgeGrace))
+	c.published.Store(nil)
+	return true
 }
 
 // purgeEveryone removes the expired caches of all users, without grace, and

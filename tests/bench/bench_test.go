@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,30 @@ func TestThePlotIsXML(t *testing.T) {
 	}
 	if bars < 4*len(panels)*3 {
 		t.Errorf("%d bars", bars)
+	}
+}
+
+// TestTheReadmeShowsWhatWasMeasured holds the rows of the comparison in the
+// project's README against the table that the benchmark wrote.
+func TestTheReadmeShowsWhatWasMeasured(t *testing.T) {
+	results, err := os.ReadFile("results.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, comparison, _ := strings.Cut(string(readme), "<!-- measured -->\n")
+	comparison, _, found := strings.Cut(comparison, "<!-- /measured -->")
+	if !found || strings.Count(comparison, "\n|") < 20 {
+		t.Fatalf("the README has no comparison:\n%s", comparison)
+	}
+	known := strings.Split(string(results), "\n")
+	for line := range strings.Lines(comparison) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "|") && !slices.Contains(known, line) {
+			t.Errorf("results.md has no such row: %s", line)
+		}
 	}
 }
 

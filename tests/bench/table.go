@@ -110,6 +110,7 @@ func (b *bench) verdicts() []verdict {
 	v.atMost("memory when idle: at most 12 MB", 12/1.048576, "memory when idle, MiB")
 	v.atMost("memory after the load: at most 32 MB", 32/1.048576, "memory after the load, MiB")
 	v.atMost("memory after 2000 credentials: at most 32 MB", 32/1.048576, "memory after 2000 credentials, MiB")
+	v.atMost("memory after all users went idle: at most 12 MB", 12/1.048576, "memory after all users went idle, MiB")
 	v.atMost("a cold system answers within 60 ms", 60, "start of an empty system, ms")
 	v.atMostOf("kcm answers within 10 ms of its start", 10, "start of kcm alone, ms", "gosssd memory")
 	for _, program := range []string{"kinit", "kvno", "klist"} {
