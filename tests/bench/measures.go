@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"gosssd/kcm/protocol"
 )
 
 // rounds are many and short: how fast two processes talk that do nothing else
@@ -246,6 +248,13 @@ func (b *bench) crowd() error {
 	}
 	if err := b.fillAs(" (in a crowd)"); err != nil || !b.full {
 		return err
+	}
+	for _, s := range b.servers { // without clients they would end
+		c := newConn(s.path(), false)
+		defer c.close()
+		if _, err := c.call(frame(protocol.OpGetDefaultCache)); err != nil {
+			return err
+		}
 	}
 	time.Sleep(allIdle)
 	for _, s := range b.servers {
