@@ -20,7 +20,7 @@ const maxAttempts = maxConns + 3
 // call sends one request and returns the body of a successful answer.
 func (c *Client) call(ctx context.Context, method, path, word string, body []byte) ([]byte, error) {
 	deadline := time.Now().Add(callTimeout)
-	if err := c.enter(ctx); err != nil {
+	if err := c.enter(ctx, deadline); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer func() { <-c.slots }()
@@ -41,13 +41,13 @@ func (c *Client) call(ctx context.Context, method, path, word string, body []byt
 
 // enter waits for a slot. A timer is made only if none is free: each wakes a
 // thread that has nothing to do.
-func (c *Client) enter(ctx context.Context) error {
+func (c *Client) enter(ctx context.Context, deadline time.Time) error {
 	select {
 	case c.slots <- struct{}{}:
 		return nil
 	default:
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	select {
 	case c.slots <- struct{}{}:
