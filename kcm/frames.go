@@ -2,11 +2,11 @@ package kcm
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
 	"gosssd/kcm/protocol"
+	"gosssd/responder"
 )
 
 // A client that stalls within a frame, or does not take its reply, is
@@ -33,7 +33,7 @@ type frames struct {
 	from       stream
 	buf        []byte // from begin to end: read and not yet used
 	begin, end int
-	hurried    bool // a read deadline is set
+	hurry      responder.Hurry
 }
 
 // next returns the body of the next request, which is good until it is called
@@ -46,10 +46,10 @@ func (f *frames) next() ([]byte, error) {
 		}
 		if body != nil {
 			f.begin += size
-			return body, f.hurry(false)
+			return body, f.hurry.Set(f.from, false, frameTimeout)
 		}
 		f.makeRoom(size)
-		if err := f.hurry(f.begin < f.end); err != nil {
+		if err := f.hurry.Set(f.from, f.begin < f.end, frameTimeout); err != nil {
 			return nil, err
 		}
 		n, err := f.from.Read(f.buf[f.end:])
@@ -61,22 +61,6 @@ func (f *frames) next() ([]byte, error) {
 			return nil, err
 		}
 	}
-}
-
-// hurry sets the deadline of a frame that has begun, or lifts it.
-func (f *frames) hurry(begun bool) error {
-	if begun == f.hurried {
-		return nil
-	}
-	f.hurried = begun
-	var deadline time.Time
-	if begun {
-		deadline = time.Now().Add(frameTimeout)
-	}
-	if err := f.from.SetReadDeadline(deadline); err != nil {
-		return fmt.Errorf("deadline of a frame: %w", err)
-	}
-	return nil
 }
 
 // makeRoom moves what is left of earlier reads to the front and sees to it

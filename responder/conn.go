@@ -75,6 +75,27 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Hurry limits the time of a request that has begun to come, and lifts the limit
+// between requests. The deadline is set only when that changes.
+type Hurry struct{ begun bool }
+
+// Set sets the deadline of conn, which is always the same one, to limit from
+// now if a request has begun, and to none if not.
+func (h *Hurry) Set(conn interface{ SetReadDeadline(time.Time) error }, begun bool, limit time.Duration) error {
+	if begun == h.begun {
+		return nil
+	}
+	h.begun = begun
+	var deadline time.Time
+	if begun {
+		deadline = time.Now().Add(limit)
+	}
+	if err := conn.SetReadDeadline(deadline); err != nil {
+		return fmt.Errorf("deadline of a request: %w", err)
+	}
+	return nil
+}
+
 func (c *Conn) touch() {
 	now := int64(time.Since(started))
 	c.lastActive.Store(now)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"gosssd/responder"
 	"gosssd/secrets/records"
 )
 
@@ -34,7 +35,7 @@ type inbox struct {
 	from       socket
 	buf        []byte // from begin to end: read and not yet used
 	begin, end int
-	hurried    bool // a read deadline is set
+	hurry      responder.Hurry
 }
 
 // request is one request of sssd_kcm.
@@ -146,7 +147,7 @@ func (in *inbox) next(limit int64) (*request, error) {
 	}
 	r.body = in.buf[in.begin+from : in.begin+size]
 	in.begin += size
-	return r, in.hurry(false)
+	return r, in.hurry.Set(in.from, false, requestTimeout)
 }
 
 // The beginnings of the requests that are read here.
@@ -199,7 +200,7 @@ func (in *inbox) more(size int) error {
 		copy(in.buf, have)
 	}
 	in.begin, in.end = 0, len(have)
-	if err := in.hurry(len(have) > 0); err != nil {
+	if err := in.hurry.Set(in.from, len(have) > 0, requestTimeout); err != nil {
 		return err
 	}
 	n, err := in.from.Read(in.buf[in.end:])
@@ -208,19 +209,6 @@ func (in *inbox) more(size int) error {
 		return nil
 	}
 	return err
-}
-
-// hurry gives a request that has begun its time, and one that has not all of it.
-func (in *inbox) hurry(begun bool) error {
-	if begun == in.hurried {
-		return nil
-	}
-	in.hurried = begun
-	var deadline time.Time
-	if begun {
-		deadline = time.Now().Add(requestTimeout)
-	}
-	return in.from.SetReadDeadline(deadline)
 }
 
 // parseHead reads the head of a request in the form that sssd_kcm sends.
