@@ -46,6 +46,6 @@ if [ ! -e "$dir/principal" ]; then
   kdb5_util create -s -r EXAMPLE.TEST -P master >/dev/null
   for name in alice bob carol host/server.example.test host/other.example.test $(seq -f u%g 20); do
     echo "addprinc -pw secret $name"
-  done | kadmin.local -r EXAMPLE.TEST -p admin >/dev/null 2>&1
+  done | KRB5CCNAME=MEMORY: kadmin.local -r EXAMPLE.TEST -p admin >/dev/null 2>&1
 fi
 exec krb5kdc -n -r EXAMPLE.TEST
