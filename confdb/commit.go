@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gosssd/linux"
 )
 
 // Commit makes the configuration the one every responder reads, and returns
@@ -84,7 +86,7 @@ func (c *Config) commit(path string, choose func(old *Snapshot) settings) (*Snap
 	default:
 		next.Generation = old.Generation + 1
 	}
-	if err := replace(dir, path, next); err != nil {
+	if err := replace(path, next); err != nil {
 		return nil, fmt.Errorf("configuration database: %w", err)
 	}
 	return next, nil
@@ -129,35 +131,14 @@ func lockDir(path string) (*os.File, error) {
 	}
 }
 
-// replace puts s at path, which is in dir.
-func replace(dir *os.File, path string, s *Snapshot) (err error) {
+// replace puts s at path.
+func replace(path string, s *Snapshot) error {
 	data, err := encodeDatabase(s)
 	if err != nil {
 		return err
 	}
-	// The lock makes the name ours; what a killed process left there goes.
-	beside := path + ".new"
-	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return linux.Replace(path, 0o600, func(file *os.File) error {
+		_, err := file.Write(data)
 		return err
-	}
-	file, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(beside)
-		}
-	}()
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(beside, path); err != nil {
-		return err
-	}
-	return dir.Sync()
+	})
 }

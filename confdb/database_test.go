@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"gosssd/linux"
 )
 
 const databasePath = "/var/lib/sss/db/config.db"
@@ -238,7 +240,7 @@ func TestAFailedCommitLeavesTheOldDatabase(t *testing.T) {
 	r := newRoot(t)
 	commit(t, r, "[kcm]\nfd_limit = 65\n")
 	// A directory that is not empty cannot make room for the new database.
-	if err := os.MkdirAll(r.path(databasePath)+".new/x", 0o700); err != nil {
+	if err := os.MkdirAll(linux.Beside(r.path(databasePath))+"/x", 0o700); err != nil {
 		t.Fatal(err)
 	}
 	r.write(t, "/etc/sssd/sssd.conf", "[kcm]\nfd_limit = 66\n")

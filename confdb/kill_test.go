@@ -6,10 +6,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"gosssd/linux"
 )
 
 // committerRoot names the environment variable that makes the test binary
@@ -49,17 +52,18 @@ func TestCommitter(t *testing.T) {
 func TestKilledWhileCommitting(t *testing.T) {
 	r := newRoot(t)
 	random := rand.New(rand.NewPCG(3, 4))
-	moment := [2]func(){
-		func() { time.Sleep(time.Duration(random.IntN(5000)) * time.Microsecond) }, // any moment
-		func() { // one at which the new database is being built
+	within := 0
+	moment := [2]func(pid int){
+		func(int) { time.Sleep(time.Duration(random.IntN(5000)) * time.Microsecond) }, // any moment
+		func(pid int) { // one at which the new database is being built
 			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-				if _, err := os.Stat(r.path(databasePath) + ".new"); err == nil {
+				if writesUnnamed(pid, filepath.Dir(r.path(databasePath))) {
+					within++
 					return
 				}
 			}
 		},
 	}
-	leftBeside := 0
 	for i := range 50 {
 		acknowledged := killCommitter(t, r, moment[i%2])
 		s := open(t, r)
@@ -69,19 +73,39 @@ func TestKilledWhileCommitting(t *testing.T) {
 		if limit := s.Section("kcm").Int("fd_limit"); limit != 100 && limit != 200 || len(s.Sections("domain/")) != domains {
 			t.Fatalf("the database is neither of the two: fd_limit %d, %d domains", limit, len(s.Sections("domain/")))
 		}
-		if _, err := os.Stat(r.path(databasePath) + ".new"); err == nil {
-			leftBeside++
+		names, err := os.ReadDir(filepath.Dir(r.path(databasePath)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if path := filepath.Join(filepath.Dir(r.path(databasePath)), name.Name()); path != r.path(databasePath) && path != linux.Beside(r.path(databasePath)) {
+				t.Errorf("litter: %s", path)
+			}
 		}
 	}
-	if leftBeside == 0 {
+	if within == 0 {
 		t.Error("no process was killed within a commit; the test shows nothing")
 	}
-	t.Logf("50 processes killed, %d of them within a commit", leftBeside)
+	t.Logf("50 processes killed, %d of them within a commit", within)
+}
+
+// writesUnnamed reports whether a process has a file open in dir that has no
+// name yet.
+func writesUnnamed(pid int, dir string) bool {
+	fds := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, _ := os.ReadDir(fds)
+	for _, entry := range entries {
+		to, _ := os.Readlink(filepath.Join(fds, entry.Name()))
+		if strings.HasPrefix(to, dir+"/#") {
+			return true
+		}
+	}
+	return false
 }
 
 // killCommitter kills a process that commits when moment returns. It returns
 // the last generation that was acknowledged.
-func killCommitter(t *testing.T, r root, moment func()) (acknowledged uint64) {
+func killCommitter(t *testing.T, r root, moment func(pid int)) (acknowledged uint64) {
 	t.Helper()
 	command := exec.Command(os.Args[0], "-test.run=^TestCommitter$")
 	command.Env = append(os.Environ(), committerRoot+"="+string(r))
@@ -103,7 +127,7 @@ func killCommitter(t *testing.T, r root, moment func()) (acknowledged uint64) {
 		return true
 	}
 	read() // it is at work
-	moment()
+	moment(command.Process.Pid)
 	if err := command.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

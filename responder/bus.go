@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gosssd/linux"
 	"gosssd/responder/log"
 	"gosssd/sbus"
 )
@@ -36,7 +37,7 @@ func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
 			if a.log.IsTrace() {
 				a.log.Trace("no monitor yet", "error", err)
 			}
-			sleep(ctx, pause)
+			linux.Sleep(ctx, pause)
 			continue
 		}
 		a.conn.Store(conn)
@@ -94,12 +95,5 @@ func (a *attachment) emit(member string, values ...any) {
 func (a *attachment) send(conn *sbus.Conn, signals []notice) {
 	for _, s := range signals {
 		_ = conn.Emit(sbus.ResponderPath(a.name), sbus.ResponderInterface(a.name), s.member, s.values...)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }

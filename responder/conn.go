@@ -6,17 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"gosssd/linux"
 	"gosssd/responder/log"
 )
 
 // Peer is who is at the other end of a connection, as the kernel told when it
-// was accepted (SO_PEERCRED).
-type Peer struct {
-	UID, GID uint32
-	PID      int32
-}
+// was accepted.
+type Peer = linux.Peer
 
 // Conn is the connection of one client. Every read and write counts as
 // activity of the client.
@@ -33,32 +29,13 @@ type Conn struct {
 var started = time.Now()
 
 func newConn(c *net.UnixConn, id uint64, logger *log.Logger, activity *atomic.Int64) (*Conn, error) {
-	peer, err := peerOf(c)
+	peer, err := linux.PeerOf(c)
 	if err != nil {
 		return nil, err
 	}
 	conn := &Conn{UnixConn: c, Peer: peer, ID: id, Log: logger.Client(id), activity: activity}
 	conn.touch()
 	return conn, nil
-}
-
-func peerOf(c *net.UnixConn) (Peer, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return Peer{}, fmt.Errorf("peer credentials: %w", err)
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err == nil {
-		err = credErr
-	}
-	if err != nil {
-		return Peer{}, fmt.Errorf("peer credentials: %w", err)
-	}
-	return Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}, nil
 }
 
 // Read reads from the client and notes that it is alive.

@@ -7,9 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"gosssd/linux"
 )
 
 // firstFD is where handed-over sockets begin (sd_listen_fds(3)).
@@ -47,37 +48,18 @@ func Inherited() (*net.UnixListener, error) {
 	return unixListener, nil
 }
 
-// Listen binds a listening socket beside path and renames it over path, so
-// that whoever connects always meets a listener, the old or the new one.
+// Listen makes a listening socket at path, in a directory that is made if it is
+// missing. Whoever connects always meets a listener, the old or the new one.
 func Listen(path string, mode fs.FileMode) (*net.UnixListener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
-	beside := fmt.Sprintf("%s.%d", path, os.Getpid())
-	if len(beside) >= len(unix.RawSockaddrUnix{}.Path) {
-		return nil, fmt.Errorf("listen on %s: the path is longer than a socket's may be", path)
-	}
-	_ = os.Remove(beside) // of a process with our number that died right here
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: beside, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(beside, mode); err != nil {
-		l.Close()
-		return nil, err
-	}
-	if err := os.Rename(beside, path); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
+	return linux.Listen(path, mode)
 }
 
-// sameSocket reports whether a handed-over socket, by the name it was bound
-// to, is the one at path: the monitor binds beside a path, and /var/run often
-// is /run.
-func sameSocket(bound, path string) bool {
+// sameSocket reports whether two paths name the same socket: /var/run often is
+// /run.
+func sameSocket(one, other string) bool {
 	resolve := func(name string) string {
 		dir, err := filepath.EvalSymlinks(filepath.Dir(name))
 		if err != nil {
@@ -85,6 +67,5 @@ func sameSocket(bound, path string) bool {
 		}
 		return filepath.Join(dir, filepath.Base(name))
 	}
-	bound, path = resolve(bound), resolve(path)
-	return bound == path || strings.HasPrefix(bound, path+".")
+	return resolve(one) == resolve(other)
 }

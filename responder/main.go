@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gosssd/confdb"
+	"gosssd/linux"
 	"gosssd/responder/log"
 )
 
@@ -164,7 +165,7 @@ func openSocket(d Descriptor, root Root, conf *confdb.Snapshot, logger *log.Logg
 		l, err = Listen(path, d.SocketMode)
 		return l, false, err
 	}
-	if at := l.Addr().String(); d.SocketOption != "" && conf.Section(d.Section()).IsSet(d.SocketOption) && !sameSocket(at, path) {
+	if at := linux.SocketPath(l); d.SocketOption != "" && conf.Section(d.Section()).IsSet(d.SocketOption) && !sameSocket(at, path) {
 		logger.Error("the socket that was handed over is not the configured one, which has no effect", "handed", at, "configured", path)
 	}
 	return l, true, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gosssd/confdb"
+	"gosssd/linux"
 	"gosssd/responder/log"
 )
 
@@ -52,7 +53,7 @@ func (p *process) serve(ctx context.Context, signals <-chan os.Signal, handed bo
 		})
 	}
 	Notify("READY=1")
-	p.log.Info("ready", "socket", p.server.listener.Addr(), "generation", p.conf.Load().Generation)
+	p.log.Info("ready", "socket", linux.SocketPath(p.server.listener), "generation", p.conf.Load().Generation)
 
 	reason := p.wait(signals, idle)
 	Notify("STOPPING=1")

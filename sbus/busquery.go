@@ -7,7 +7,8 @@ import (
 	"slices"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
+
+	"gosssd/linux"
 )
 
 // alreadyRunning is the result of StartServiceByName for a name with an owner.
@@ -31,17 +32,17 @@ func (s *Server) ownerOf(name string) (string, error) {
 }
 
 // credentialsOf returns the process behind a name.
-func (s *Server) credentialsOf(name string) (unix.Ucred, error) {
+func (s *Server) credentialsOf(name string) (linux.Peer, error) {
 	owner, err := s.ownerOf(name)
 	if err != nil {
-		return unix.Ucred{}, err
+		return linux.Peer{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.lookup(owner); p != nil {
 		return p.cred, nil
 	}
-	return unix.Ucred{Pid: int32(os.Getpid()), Uid: uint32(os.Geteuid())}, nil
+	return linux.Peer{PID: int32(os.Getpid()), UID: uint32(os.Geteuid())}, nil
 }
 
 // startService starts nothing: that is the business of the monitor's sockets.
@@ -89,18 +90,18 @@ func (s *Server) listQueuedOwners(_ context.Context, _ Caller, args []any) ([]an
 
 func (s *Server) connectionUser(_ context.Context, _ Caller, args []any) ([]any, error) {
 	cred, err := s.credentialsOf(args[0].(string))
-	return []any{cred.Uid}, err
+	return []any{cred.UID}, err
 }
 
 func (s *Server) connectionProcess(_ context.Context, _ Caller, args []any) ([]any, error) {
 	cred, err := s.credentialsOf(args[0].(string))
-	return []any{uint32(cred.Pid)}, err
+	return []any{uint32(cred.PID)}, err
 }
 
 func (s *Server) connectionCredentials(_ context.Context, _ Caller, args []any) ([]any, error) {
 	cred, err := s.credentialsOf(args[0].(string))
 	return []any{map[string]dbus.Variant{
-		"UnixUserID": dbus.MakeVariant(cred.Uid),
-		"ProcessID":  dbus.MakeVariant(uint32(cred.Pid)),
+		"UnixUserID": dbus.MakeVariant(cred.UID),
+		"ProcessID":  dbus.MakeVariant(uint32(cred.PID)),
 	}}, err
 }

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sys/unix"
+
+	"gosssd/linux"
 )
 
 // Conn is a responder's or a tool's end of a connection to the private bus.
@@ -20,7 +20,7 @@ type Conn struct {
 	link    *link
 	objects []Object
 	tree    *tree
-	server  unix.Ucred
+	server  linux.Peer
 	serials atomic.Uint32
 	name    string
 	done    chan struct{} // closed when the connection has ended
@@ -34,16 +34,12 @@ func Dial(ctx context.Context, path string, objects []Object, log hclog.Logger) 
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	if err := checkPath(path); err != nil {
-		return nil, err
-	}
-	var dialer net.Dialer
-	nc, err := dialer.DialContext(ctx, "unix", path)
+	nc, err := linux.Dial(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("private bus: %w", err)
 	}
 	c := &Conn{objects: objects, tree: newTree(objects, log), done: make(chan struct{})}
-	c.link = newLink(nc.(*net.UnixConn), &c.serials, DefaultWriteTimeout, log)
+	c.link = newLink(nc, &c.serials, DefaultWriteTimeout, log)
 	if err := c.handshake(ctx); err != nil {
 		_ = nc.Close()
 		return nil, fmt.Errorf("private bus at %s: %w", path, err)
@@ -64,12 +60,12 @@ func Dial(ctx context.Context, path string, objects []Object, log hclog.Logger) 
 // root or by our own user.
 func (c *Conn) handshake(ctx context.Context) (err error) {
 	conn := c.link.conn
-	if c.server, err = credentials(conn); err != nil {
+	if c.server, err = linux.PeerOf(conn); err != nil {
 		return err
 	}
 	own := uint32(os.Geteuid())
-	if c.server.Uid != 0 && c.server.Uid != own {
-		return fmt.Errorf("it is run by user %d, who is neither root nor %d", c.server.Uid, own)
+	if c.server.UID != 0 && c.server.UID != own {
+		return fmt.Errorf("it is run by user %d, who is neither root nor %d", c.server.UID, own)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	err = offerAuth(c.link.in, conn, own)
@@ -105,7 +101,7 @@ func (c *Conn) handle(f *frame) {
 
 // callObject calls one of our objects and answers.
 func (c *Conn) callObject(ctx context.Context, f *frame) {
-	caller := Caller{Name: f.text(dbus.FieldSender), UID: c.server.Uid, PID: c.server.Pid}
+	caller := Caller{Name: f.text(dbus.FieldSender), UID: c.server.UID, PID: c.server.PID}
 	results, err := c.tree.call(ctx, caller, f)
 	c.reply(f, reply{results: results, err: err})
 }

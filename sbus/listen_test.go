@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"gosssd/linux"
 )
 
 func TestListen(t *testing.T) {
@@ -24,7 +26,7 @@ func TestListen(t *testing.T) {
 			l.Close()
 		}},
 		"a start that was cut short is cleaned up": {prepare: func(t *testing.T, path string) {
-			if err := os.WriteFile(path+newSuffix, nil, 0o600); err != nil {
+			if err := os.WriteFile(linux.Beside(path), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -32,7 +34,7 @@ func TestListen(t *testing.T) {
 			if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, fails: "is no socket"},
+		}, fails: "no socket"},
 		"the directory is missing": {prepare: func(t *testing.T, path string) {
 			if err := os.Remove(filepath.Dir(path)); err != nil {
 				t.Fatal(err)
@@ -92,11 +94,11 @@ func TestTheSocketHasMode0600WhateverTheUmask(t *testing.T) {
 }
 
 func TestAPathTheKernelWouldNotTakeIsNamed(t *testing.T) {
-	path := filepath.Join(t.TempDir(), strings.Repeat("x", maxPath))
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "107") {
+	path := filepath.Join(t.TempDir(), strings.Repeat("x", 107))
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "are possible") {
 		t.Errorf("Listen: %v", err)
 	}
-	if _, err := Dial(testContext(t), path, nil, nil); err == nil || !strings.Contains(err.Error(), "107") {
+	if _, err := Dial(testContext(t), path, nil, nil); err == nil || !strings.Contains(err.Error(), "are possible") {
 		t.Errorf("Dial: %v", err)
 	}
 }

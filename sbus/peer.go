@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gosssd/linux"
 )
 
 // maxAwaited bounds how many calls of one peer may wait for other peers.
@@ -19,7 +21,7 @@ const maxAwaited = 64
 type peer struct {
 	*link
 	id   uint64
-	cred unix.Ucred
+	cred linux.Peer
 
 	named      bool // has said Hello, and so has its unique name
 	monitoring bool // has become a monitor: receives everything, may say nothing
@@ -37,7 +39,7 @@ type callID struct {
 func (p *peer) unique() string { return uniqueName(p.id) }
 
 func (p *peer) caller() Caller {
-	c := Caller{Peer: p.id, UID: p.cred.Uid, PID: p.cred.Pid}
+	c := Caller{Peer: p.id, UID: p.cred.UID, PID: p.cred.PID}
 	if p.named {
 		c.Name = p.unique()
 	}
@@ -46,8 +48,8 @@ func (p *peer) caller() Caller {
 
 // admit takes a new connection on, or closes it.
 func (s *Server) admit(conn *net.UnixConn, id uint64) *peer {
-	cred, err := credentials(conn)
-	if err == nil && !s.opts.Admit(cred.Uid) {
+	cred, err := linux.PeerOf(conn)
+	if err == nil && !s.opts.Admit(cred.UID) {
 		err = errors.New("user is not admitted")
 	}
 	s.mu.Lock()
@@ -56,11 +58,11 @@ func (s *Server) admit(conn *net.UnixConn, id uint64) *peer {
 		err = fmt.Errorf("all %d connections are in use", s.opts.MaxPeers)
 	}
 	if err != nil {
-		s.opts.Log.Warn("refusing a connection to the private bus", "uid", cred.Uid, "pid", cred.Pid, "error", err)
+		s.opts.Log.Warn("refusing a connection to the private bus", "uid", cred.UID, "pid", cred.PID, "error", err)
 		_ = conn.Close()
 		return nil
 	}
-	log := s.opts.Log.With("peer", id, "uid", cred.Uid, "pid", cred.Pid)
+	log := s.opts.Log.With("peer", id, "uid", cred.UID, "pid", cred.PID)
 	p := &peer{link: newLink(conn, &s.serials, s.opts.WriteTimeout, log), id: id, cred: cred, owes: make(map[callID]struct{})}
 	s.peers[id] = p
 	return p
@@ -96,7 +98,7 @@ func (s *Server) handshake(p *peer) error {
 	if err := p.conn.SetDeadline(time.Now().Add(s.opts.HandshakeTimeout)); err != nil {
 		return err
 	}
-	if err := acceptAuth(p.in, p.conn, p.cred.Uid, s.guid); err != nil {
+	if err := acceptAuth(p.in, p.conn, p.cred.UID, s.guid); err != nil {
 		return err
 	}
 	return p.conn.SetDeadline(time.Time{})
@@ -122,21 +124,4 @@ func (s *Server) forget(p *peer) {
 			}
 		}
 	}
-}
-
-// credentials are those of the process at the other end, as of its connect.
-func credentials(conn *net.UnixConn) (unix.Ucred, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return unix.Ucred{}, fmt.Errorf("peer credentials: %w", err)
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err = errors.Join(err, credErr); err != nil {
-		return unix.Ucred{}, fmt.Errorf("peer credentials: %w", err)
-	}
-	return *cred, nil
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
+	"gosssd/linux"
 	"gosssd/responder"
 )
 
@@ -28,7 +30,8 @@ const (
 // being written.
 func TestGenconfKilledAtAnyMomentLeavesTheOldDatabaseOrTheNew(t *testing.T) {
 	s := newSystem(t, defaults).start()
-	database, beside := s.path(responder.DatabasePath), s.path(responder.DatabasePath)+".new"
+	database := s.path(responder.DatabasePath)
+	beside := linux.Beside(database)
 	s.configure(numbered(0))
 	_, whole, code := s.sssdOnce("--genconf")
 	if code != exitOK {
@@ -39,27 +42,30 @@ func TestGenconfKilledAtAnyMomentLeavesTheOldDatabaseOrTheNew(t *testing.T) {
 	before := s.database()
 	for i := 1; i <= 200; i++ {
 		s.configure(numbered(i))
-		_ = os.Remove(beside) // so that it tells of this round
 		cmd := exec.Command(s.bin+"/sssd", "--genconf", "--root", s.root)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		writing := false
 		if i%2 == 0 {
 			time.Sleep(time.Duration(random.Int64N(int64(whole + whole/4))))
 		} else {
-			await(func() bool { return exists(beside) || s.database().Generation > before.Generation })
+			await(func() bool {
+				return writesUnnamed(cmd.Process.Pid, filepath.Dir(database)) || s.database().Generation > before.Generation
+			})
+			writing = true
 		}
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if cmd.ProcessState.ExitCode() < 0 {
 			killed++
 		}
-		if exists(beside) {
-			within++
-		}
 		now := s.database()
 		switch number := now.Section("kcm").Int("max_ccaches"); {
 		case now.Generation == before.Generation && now.Hash == before.Hash:
+			if writing {
+				within++
+			}
 		case now.Generation == before.Generation+1 && number == int64(i) && now.Section("secrets").Int("max_secrets") == int64(i):
 			renewed++
 		default:
@@ -72,11 +78,27 @@ func TestGenconfKilledAtAnyMomentLeavesTheOldDatabaseOrTheNew(t *testing.T) {
 	if within == 0 || renewed == 0 || renewed == 200 {
 		t.Error("the kills came too early or too late; the test shows nothing")
 	}
-	s.write(responder.DatabasePath+".new", "half a database", 0o600)
+	if err := os.WriteFile(beside, []byte("half a database"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if out := s.genconf(exitOK); out != "" || exists(beside) {
 		t.Errorf("what a killed process has left is in the way of the next: %s", out)
 	}
 	expect(t, s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" status`), "sssd")
+}
+
+// writesUnnamed reports whether a process has a file open in dir that has no
+// name yet.
+func writesUnnamed(pid int, dir string) bool {
+	fds := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, _ := os.ReadDir(fds)
+	for _, entry := range entries {
+		to, _ := os.Readlink(filepath.Join(fds, entry.Name()))
+		if strings.HasPrefix(to, dir+"/#") {
+			return true
+		}
+	}
+	return false
 }
 
 func TestGenconfSectionReplacesOneSection(t *testing.T) {

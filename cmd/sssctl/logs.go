@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gosssd/cmd/responders"
+	"gosssd/linux"
 	"gosssd/responder"
 )
 
@@ -121,10 +122,9 @@ func deleteLogs(dir string) error {
 	return errors.Join(problems...)
 }
 
-// archiveLogs writes the archive beside its name and renames it when it is
-// whole, so that a failure leaves what was there. Logs are private, and so is
-// the archive.
-func archiveLogs(name, dir string) (err error) {
+// archiveLogs puts the archive at its name when it is whole, so that a failure
+// leaves what was there. Logs are private, and so is the archive.
+func archiveLogs(name, dir string) error {
 	paths, err := logFiles(dir)
 	if err != nil {
 		return err
@@ -135,15 +135,10 @@ func archiveLogs(name, dir string) (err error) {
 	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", name)
 	}
-	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name())
-		}
-	}()
+	return linux.Replace(name, 0o600, func(file *os.File) error { return archiveTo(file, paths) })
+}
+
+func archiveTo(file *os.File, paths []string) (err error) {
 	zipped := gzip.NewWriter(file)
 	archive := tar.NewWriter(zipped)
 	for _, path := range paths {
@@ -151,10 +146,7 @@ func archiveLogs(name, dir string) (err error) {
 			break
 		}
 	}
-	if err = errors.Join(err, archive.Close(), zipped.Close(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), name)
+	return errors.Join(err, archive.Close(), zipped.Close())
 }
 
 // addLog adds a log as long as it is now, under the name it has on the

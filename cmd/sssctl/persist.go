@@ -15,6 +15,7 @@ import (
 
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
+	"gosssd/linux"
 	"gosssd/responder"
 	"gosssd/responder/log"
 )
@@ -97,7 +98,10 @@ func updateLevels(dir, path string, sections []string, mask log.Level) error {
 	for _, section := range sections {
 		setOption(present, section, "debug_level", mask.String())
 	}
-	return replaceFile(lock, path, snippetText(present))
+	return linux.Replace(path, 0o600, func(file *os.File) error {
+		_, err := file.WriteString(snippetText(present))
+		return err
+	})
 }
 
 func readSnippet(path string) (*confdb.File, error) {
@@ -140,30 +144,4 @@ func snippetText(file *confdb.File) string {
 		}
 	}
 	return text.String()
-}
-
-// replaceFile puts text at path, which is in dir: at any moment the file is
-// the old one or the new one. The name beside it begins with a dot, so that
-// nobody takes it for a snippet.
-func replaceFile(dir *os.File, path, text string) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name())
-		}
-	}()
-	_, err = file.WriteString(text)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	return dir.Sync()
 }

@@ -1,0 +1,109 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSocketPath is the longest path that the address of a Unix socket holds:
+// sun_path of unix(7) without its NUL.
+const maxSocketPath = 107
+
+// Listen makes a listening stream socket at path, with the mode whatever the
+// umask. It is bound beside path and renamed over it, so that whoever connects
+// always meets a listener, the old one or the new one. A socket at path is
+// replaced; anything else there is an error. That nobody serves at the path any
+// more is for the caller to know.
+func Listen(path string, mode fs.FileMode) (*net.UnixListener, error) {
+	beside := Beside(path)
+	if len(beside) > maxSocketPath {
+		return nil, fmt.Errorf("listen at %s: the path has %d bytes, at most %d are possible",
+			path, len(path), maxSocketPath-(len(beside)-len(path)))
+	}
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("listen at %s: something that is no socket is in the way", path)
+	}
+	if err := ignoreMissing(os.Remove(beside)); err != nil { // of a process that was killed
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	l, err := bind(beside, mode)
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	if err := os.Rename(beside, path); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen at %s: %w", path, err), l.Close(), ignoreMissing(os.Remove(beside)))
+	}
+	return l, nil
+}
+
+func bind(path string, mode fs.FileMode) (*net.UnixListener, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), path)
+	defer file.Close() // FileListener has its own descriptor
+	// Linux gives the path the mode of the descriptor, less the umask: there is
+	// no moment at which more people could connect than may.
+	if err := unix.Fchmod(fd, uint32(mode.Perm())); err != nil {
+		return nil, fmt.Errorf("fchmod: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		return nil, fmt.Errorf("bind: %w", err)
+	}
+	l, err := listenOn(file, mode)
+	if err != nil {
+		return nil, errors.Join(err, ignoreMissing(os.Remove(path)))
+	}
+	return l, nil
+}
+
+func listenOn(file *os.File, mode fs.FileMode) (*net.UnixListener, error) {
+	if err := os.Chmod(file.Name(), mode); err != nil { // a umask may have taken from it
+		return nil, err
+	}
+	if err := unix.Listen(int(file.Fd()), unix.SOMAXCONN); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, err
+	}
+	unixListener := l.(*net.UnixListener)
+	unixListener.SetUnlinkOnClose(false)
+	return unixListener, nil
+}
+
+// Dial connects to the stream socket at path.
+func Dial(ctx context.Context, path string) (*net.UnixConn, error) {
+	if len(path) > maxSocketPath { // the kernel would only call it an invalid argument
+		return nil, fmt.Errorf("connect to %s: the path has %d bytes, at most %d are possible", path, len(path), maxSocketPath)
+	}
+	var dialer net.Dialer
+	c, err := dialer.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UnixConn), nil
+}
+
+// SocketPath is the path that a listener has. The kernel only knows the one it
+// was bound to, which for the sockets of Listen is the name beside it.
+func SocketPath(l net.Listener) string {
+	bound := l.Addr().String()
+	if name, found := strings.CutSuffix(filepath.Base(bound), newSuffix); found {
+		if name, hidden := strings.CutPrefix(name, "."); hidden {
+			return filepath.Join(filepath.Dir(bound), name)
+		}
+	}
+	return bound
+}

@@ -1,0 +1,95 @@
+package linux
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func listen(t *testing.T, path string) *net.UnixListener {
+	t.Helper()
+	l, err := Listen(path, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if err := l.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func dial(t *testing.T, path string) {
+	t.Helper()
+	c, err := Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+}
+
+func TestListeningReplacesASocketWithoutAGap(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	first := listen(t, path)
+	dial(t, path)
+	second := listen(t, path)
+	dial(t, path)
+	for name, l := range map[string]*net.UnixListener{"old": first, "new": second} {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatalf("the %s listener has no client: %v", name, err)
+		}
+		c.Close()
+		if got := SocketPath(l); got != path {
+			t.Errorf("the path of the %s listener is %s, want %s", name, got, path)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o666 {
+		t.Errorf("mode %v, %v; want 0666", info.Mode(), err)
+	}
+	if got := names(t, filepath.Dir(path)); len(got) != 1 {
+		t.Errorf("litter: %v", got)
+	}
+}
+
+func TestListeningRemovesWhatAKilledProcessLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	if err := os.WriteFile(Beside(path), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listen(t, path)
+	if got := names(t, filepath.Dir(path)); len(got) != 1 {
+		t.Errorf("litter: %v", got)
+	}
+}
+
+func TestListenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file: "no socket",
+		dir:  "no socket",
+		filepath.Join(dir, strings.Repeat("x", maxSocketPath)): "at most 102 are possible",
+		filepath.Join(dir, "missing", "socket"):                "no such file or directory",
+	} {
+		if l, err := Listen(path, 0o600); err == nil {
+			l.Close()
+			t.Errorf("listening at %s is possible", path)
+		} else if !strings.Contains(err.Error(), want) {
+			t.Errorf("listening at %s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+func TestDialSaysThatAPathIsTooLong(t *testing.T) {
+	path := "/" + strings.Repeat("x", maxSocketPath)
+	if c, err := Dial(t.Context(), path); err == nil || !strings.Contains(err.Error(), "at most 107 are possible") {
+		t.Errorf("got %v, %v", c, err)
+	}
+}
