@@ -52,7 +52,7 @@ func (s *Section) adopt(old, next *group) (adopted *group, kept []string) {
 		option := &s.Options[i]
 		key := strings.ToLower(option.Key)
 		was, will := old.Options[key], next.Options[key]
-		if option.Live || option.effective(was) == option.effective(will) {
+		if option.Live || option.inForce(was.Text) == option.inForce(will.Text) {
 			continue
 		}
 		kept = append(kept, option.Key)
@@ -63,14 +63,6 @@ func (s *Section) adopt(old, next *group) (adopted *group, kept []string) {
 		}
 	}
 	return adopted, kept
-}
-
-// effective is the text that counts where the option is set to s.
-func (o *Option) effective(s setting) string {
-	if s.Text == "" {
-		return o.Default
-	}
-	return s.Text
 }
 
 // unionOfKeys returns the names of the sections in a or b, sorted.

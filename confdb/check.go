@@ -11,7 +11,7 @@ import (
 // validators say, what happened while files were merged, the snippets used;
 // names and headings of the three blocks are SSSD's. Each finding is preceded
 // by its file:line. What is of SSSD but not served, and what is set twice in
-// one file, follows in a fourth block if there is any. It returns the number of
+// one file, follows in further blocks if there is any. It returns the number of
 // problems, by which a script should judge.
 func (c *Config) Report(w io.Writer) (problems int) {
 	var out bytes.Buffer
@@ -25,14 +25,19 @@ func (c *Config) Report(w io.Writer) (problems int) {
 	if slices.Contains(c.Missing, c.main) && len(c.Snippets) == 0 {
 		fmt.Fprintln(&out, "There is no configuration.")
 	}
-	problems += printBlock(&out, "Issues identified by validators", c.checked(BadName, BadValue))
+	problems += printBlock(&out, "Issues identified by validators", c.checked(BadName, BadValue, UnknownName, Unusable))
 	fmt.Fprintln(&out)
 	problems += printBlock(&out, "Messages generated during configuration merging", c.checked(BadFile))
 	fmt.Fprintln(&out)
 	printBlock(&out, "Used configuration snippet files", c.Snippets)
-	if notes := c.checked(NotServed, Superseded); len(notes) > 0 {
-		fmt.Fprintln(&out)
-		printBlock(&out, "Notes", notes)
+	for _, block := range []struct {
+		heading string
+		lines   []string
+	}{{"Warnings", c.checked(Warning)}, {"Notes", c.checked(NotServed, Adjusted, Superseded, Unread)}} {
+		if len(block.lines) > 0 {
+			fmt.Fprintln(&out)
+			printBlock(&out, block.heading, block.lines)
+		}
 	}
 	// Where the report cannot be written there is nobody left to tell.
 	_, _ = w.Write(out.Bytes())

@@ -1,20 +1,40 @@
 package confdb
 
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
 // FindingKind says what a finding is about.
 type FindingKind int
 
-// The kinds of findings. The first three keep a configuration from being
-// committed; the others are worth knowing.
+// The kinds of findings, the graver ones first.
 const (
-	BadName    FindingKind = iota // a section or option that does not exist
-	BadValue                      // a value its option does not take
-	BadFile                       // a file that cannot be used, or does not parse
-	NotServed                     // of SSSD, but not of this build
-	Superseded                    // set again in the same section of the same file
+	// These keep a configuration from being committed.
+	BadName  FindingKind = iota // an option of a declared section that does not exist, or a misspelt section
+	BadValue                    // a value its option does not take
+	BadFile                     // a file that cannot be used, or does not parse
+	// These are mistakes for config-check, but SSSD would start all the same.
+	UnknownName // a section that neither SSSD nor the schema knows
+	Unusable    // a value that is right by itself, but what it names cannot be used
+	// These are no mistakes.
+	Warning    // accepted, but without the effect that an administrator may rely on
+	NotServed  // of SSSD, but not of this build
+	Adjusted   // a value that counts as another one
+	Superseded // set again in the same section of the same file
+	Unread     // a file that is not read
 )
 
 // Stops reports whether findings of this kind keep sssd from starting.
 func (k FindingKind) Stops() bool { return k <= BadFile }
+
+// Counts reports whether findings of this kind make config-check fail.
+func (k FindingKind) Counts() bool { return k <= Unusable }
+
+// Loud reports whether findings of this kind must reach an administrator who
+// did not ask for them.
+func (k FindingKind) Loud() bool { return k <= Warning }
 
 // Finding is one thing worth telling about the configuration.
 type Finding struct {
@@ -35,4 +55,37 @@ func (f Finding) checked() string {
 		return f.String()
 	}
 	return place(f.File, f.Line) + ": " + f.check
+}
+
+// Tell adds a finding about an option, at the place where it is set. It is for
+// what more than one declaration, or the machine, must be asked for.
+func (c *Config) Tell(kind FindingKind, section, key, text string) {
+	g := c.values[strings.ToLower(section)]
+	if g == nil {
+		g = &group{Name: section, File: c.main}
+	}
+	set := g.Options[strings.ToLower(key)]
+	if set.File == "" {
+		set.Key, set.File, set.Line = key, g.File, g.Line
+	}
+	c.about(kind, g, set, text)
+	c.sortFindings()
+}
+
+// about adds a finding about an option that is set.
+func (c *Config) about(kind FindingKind, g *group, set setting, text string) {
+	c.Findings = append(c.Findings, Finding{File: set.File, Line: set.Line, Kind: kind, Text: "[" + g.Name + "] " + set.Key + ": " + text})
+}
+
+// sortFindings orders the findings as the files are read, line by line.
+func (c *Config) sortFindings() {
+	slices.SortStableFunc(c.Findings, func(a, b Finding) int {
+		if (a.File == c.main) != (b.File == c.main) {
+			if a.File == c.main {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
 }

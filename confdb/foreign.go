@@ -5,15 +5,20 @@ import (
 	"strings"
 )
 
-// foreignSections are the sections of SSSD (sssd.conf(5), 1.16 to 2.x) that a
-// schema need not declare: a file with them is right, whoever serves them.
+// foreignSections are the sections of SSSD (sssd.conf(5), 1.16 to 2.14) that a
+// schema need not declare: a file with them is right, whoever serves them. SSSD
+// 2.13 added prompting/oauth2 to the kinds of prompts; the next ones are let
+// pass as well.
 var foreignSections = []string{
 	"sssd", "nss", "pam", "sudo", "autofs", "ssh", "pac", "ifp", "kcm", "session_recording",
 	"secrets", "secrets/secrets", "secrets/kcm", "secrets/users/*",
 	"domain/*", "domain/*/*", "application/*", "certmap/*/*",
-	"prompting/password", "prompting/password/*", "prompting/2fa", "prompting/2fa/*",
-	"prompting/passkey", "prompting/passkey/*",
+	"prompting/*", "prompting/*/*",
 }
+
+// namedSections begin the sections that carry a name. In the name SSSD's
+// config-check allows neither '@' nor a backslash.
+var namedSections = []string{"domain", "application", "certmap", "prompting"}
 
 // foreignServices are the responders that the services option of SSSD takes.
 var foreignServices = []string{"nss", "pam", "sudo", "autofs", "ssh", "pac", "ifp"}
@@ -25,7 +30,7 @@ var serviceOptions = []string{
 }
 
 // foreignOptions are, by section, the further options of SSSD in sections
-// that a schema may close.
+// that a schema may close: those of every version from 1.16 to 2.14.
 var foreignOptions = map[string][]string{
 	"sssd": {
 		"services", "domains", "sbus_timeout", "re_expression", "full_name_format", "krb5_rcache_dir", "user",
@@ -41,19 +46,33 @@ var foreignOptions = map[string][]string{
 	"secrets": {
 		"provider", "containers_nest_level", "max_secrets", "max_uid_secrets", "max_payload_size", "responder_idle_timeout",
 	},
+	"secrets/secrets": {"containers_nest_level", "max_secrets", "max_uid_secrets", "max_payload_size"},
+	"secrets/kcm":     {"containers_nest_level", "max_secrets", "max_uid_secrets", "max_payload_size"},
+	"secrets/users/*": {
+		"provider", "proxy_url", "auth_type", "auth_header_name", "auth_header_value", "forward_headers", "username", "password",
+		"verify_peer", "verify_host", "capath", "cacert", "cert", "key",
+	},
 }
 
 // isForeignSection reports whether SSSD knows a section called name.
 func isForeignSection(name string) bool {
-	return slices.ContainsFunc(foreignSections, func(pattern string) bool { return matchName(pattern, name) })
+	return !isBadlyNamed(name) &&
+		slices.ContainsFunc(foreignSections, func(pattern string) bool { return matchName(pattern, name) })
+}
+
+// isBadlyNamed reports whether the name that a section carries is one that
+// SSSD's config-check does not allow.
+func isBadlyNamed(name string) bool {
+	kind, rest, found := strings.Cut(name, "/")
+	return found && containsFold(namedSections, kind) && strings.ContainsAny(rest, `@\`)
 }
 
 // foreignKeys returns the options that SSSD knows in a section, as far as
 // they are listed here.
 func foreignKeys(section string) []string {
-	more, isService := foreignOptions[strings.ToLower(section)]
-	if !isService {
-		return nil
+	more, listed := foreignOptions[strings.ToLower(section)]
+	if !listed || strings.Contains(section, "/") {
+		return more
 	}
 	return slices.Concat(serviceOptions, more)
 }

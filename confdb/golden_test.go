@@ -81,7 +81,13 @@ func (c goldenCase) load(t *testing.T) string {
 	}
 	var says strings.Builder
 	for _, finding := range r.load(t).Findings {
-		if !finding.Kind.Stops() {
+		switch kind := finding.Kind; {
+		case kind.Stops():
+		case kind.Counts():
+			says.WriteString("mistake: ")
+		case kind.Loud():
+			says.WriteString("warning: ")
+		default:
 			says.WriteString("note: ")
 		}
 		fmt.Fprintln(&says, finding)

@@ -62,10 +62,11 @@ func Load(sources Sources, schema Schema) (*Config, error) {
 		return nil, fmt.Errorf("snippets: %w", err)
 	}
 	for _, snippet := range snippets {
+		path := filepath.Join(sources.SnippetDir, snippet.Name())
 		if !isSnippet(snippet.Name()) {
+			c.skip(path, snippet.IsDir())
 			continue
 		}
-		path := filepath.Join(sources.SnippetDir, snippet.Name())
 		file, err := readFile(path, sources.OwnerUID)
 		if err != nil {
 			c.refuse(path, err)
@@ -132,6 +133,15 @@ func (c *Config) merge(path string, file *File) {
 		}
 	}
 	c.values.merge(path, file)
+}
+
+// skip notes that a file beside the snippets is none.
+func (c *Config) skip(path string, isDir bool) {
+	text := "is not read: the name of a snippet ends in .conf and does not begin with a dot"
+	if isDir {
+		text = "is a directory, whose files are not read"
+	}
+	c.Findings = append(c.Findings, Finding{File: path, Kind: Unread, Text: text})
 }
 
 // refuse notes why a file cannot be used.

@@ -142,6 +142,8 @@ func TestARealFileOfAnADJoinedHostLoads(t *testing.T) {
 	}
 	want := []string{
 		"[sssd] 5 options are not served by this",
+		"[sssd] services: this build keeps tickets and secrets only and does not serve nss, pam, ssh, sudo, autofs, pac; " +
+			"a host that has users, logins or sudo rules from SSSD needs SSSD's own sssd",
 		"[nss] is not served by this build",
 		"[pam] is not served by this build",
 		"[ssh] is not served by this build",

@@ -33,11 +33,21 @@ type Option struct {
 	Unit    string   // "s", "KiB", "" …, for people
 	Min     int64    // smallest Int or Duration (in seconds)
 	Max     int64    // largest; 0 means no upper bound but the type's
+	ZeroToo bool     // 0 is right as well, though it is below Min
+	Clamp   bool     // what is below Min or above Max is accepted, and counts as that bound
 	Words   []string // the accepted words of a Word
 	Text    string   // one line for people
 	Live    bool     // takes effect without a restart of the responder
 	Secret  bool     // masked wherever it is shown
-	Refused string   // why any value but the default is refused; "" if it is not
+
+	// NotServed says why the option has no effect here. It is accepted with
+	// any value, since SSSD takes it; "" for an option that is served. Missed
+	// means that an administrator who sets it must be told unasked.
+	NotServed string
+	Missed    bool
+	// Odd says what is strange about an Int that is accepted; "" if nothing
+	// is, and nil for an option without such values.
+	Odd func(n int64) string
 }
 
 // Section declares one section of sssd.conf. A Name that ends in "/*" stands

@@ -25,7 +25,15 @@ func testSchema() Schema {
 			{Key: "client_idle_timeout", Kind: Duration, Default: "60", Unit: "s", Min: 10},
 			{Key: "tgt_renewal", Kind: Bool, Default: "false", Live: true},
 			{Key: "krb5_renew_interval", Kind: Duration, Unit: "s"},
-			{Key: "krb5_validate", Kind: Bool, Default: "false", Refused: "tickets of other KDCs are not validated"},
+			{Key: "krb5_validate", Kind: Bool, Default: "false", NotServed: "tickets of other KDCs are not validated"},
+			{Key: "krb5_auth_timeout", Kind: Duration, NotServed: "nothing is authenticated", Missed: true},
+			{Key: "timeout", Kind: Int, Default: "10", Unit: "s", Min: 5, Max: 20, ZeroToo: true, Clamp: true,
+				Odd: func(n int64) string {
+					if n == 13 {
+						return "is unlucky"
+					}
+					return ""
+				}},
 		}},
 		{Name: "secrets", Options: []Option{
 			{Key: "provider", Kind: Word, Default: "local", Words: []string{"local", "proxy"}},

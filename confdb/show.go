@@ -1,6 +1,7 @@
 package confdb
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -8,7 +9,9 @@ import (
 // Row is one option of the effective configuration.
 type Row struct {
 	Section, Key, Value string
-	Origin              string // file:line; "default" if it is not set; "" if it was not set by a file
+	// Origin is file:line, "default" if the option is not set, or "" if it was
+	// not set by a file. What stands there is added if it is not in force.
+	Origin string
 }
 
 // masked stands for a secret wherever configuration is shown.
@@ -65,7 +68,7 @@ func (s *Snapshot) rows(name string) []Row {
 	for i := range declared {
 		option := &declared[i]
 		if set, found := g.Options[strings.ToLower(option.Key)]; found && set.Text != "" {
-			rows = append(rows, Row{name, option.Key, hide(set.Text, option.Secret), set.origin()})
+			rows = append(rows, Row{name, option.Key, hide(option.inForce(set.Text), option.Secret), option.originOf(set)})
 		} else {
 			rows = append(rows, Row{name, option.Key, option.Default, "default"})
 		}
@@ -76,6 +79,18 @@ func (s *Snapshot) rows(name string) []Row {
 		}
 	}
 	return rows
+}
+
+// originOf tells where a value comes from, and what the file says if that is
+// not what is in force.
+func (o *Option) originOf(set setting) string {
+	switch {
+	case o.NotServed != "":
+		return set.origin() + ", not served"
+	case o.inForce(set.Text) != set.Text:
+		return fmt.Sprintf("%s, where it is %s", set.origin(), set.Text)
+	}
+	return set.origin()
 }
 
 func hide(text string, secret bool) string {

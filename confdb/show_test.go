@@ -10,7 +10,7 @@ import (
 
 func TestShowTellsWhereEveryValueComesFrom(t *testing.T) {
 	r := newRoot(t)
-	r.write(t, "/etc/sssd/sssd.conf", "[KCM]\nFD_limit = 65\ncommand = /bin/x\n[secrets/users/1000]\npassword = x\nproxy_url = http://p/\n[nss]\npwfield = x\n")
+	r.write(t, "/etc/sssd/sssd.conf", "[KCM]\nFD_limit = 65\ntimeout = 3\nkrb5_validate = maybe\ncommand = /bin/x\n[secrets/users/1000]\npassword = x\nproxy_url = http://p/\n[nss]\npwfield = x\n")
 	r.write(t, "/etc/sssd/conf.d/a.conf", "[kcm]\ntgt_renewal = true\n")
 	s := r.good(t).Snapshot()
 
@@ -27,13 +27,15 @@ func TestShowTellsWhereEveryValueComesFrom(t *testing.T) {
 		"kcm|client_idle_timeout|60|default",
 		"kcm|tgt_renewal|true|conf.d/a.conf:2",
 		"kcm|krb5_renew_interval||default",
-		"kcm|krb5_validate|false|default",
-		"kcm|command|/bin/x|sssd.conf:3",
-		"secrets/users/1000|proxy_url|http://p/|sssd.conf:6",
+		"kcm|krb5_validate|maybe|sssd.conf:4, not served",
+		"kcm|krb5_auth_timeout||default",
+		"kcm|timeout|5|sssd.conf:3, where it is 3",
+		"kcm|command|/bin/x|sssd.conf:5",
+		"secrets/users/1000|proxy_url|http://p/|sssd.conf:8",
 		"secrets/users/1000|username||default",
-		"secrets/users/1000|password|" + masked + "|sssd.conf:5",
+		"secrets/users/1000|password|" + masked + "|sssd.conf:7",
 		"secrets/users/1000|key||default",
-		"nss|pwfield|x|sssd.conf:8",
+		"nss|pwfield|x|sssd.conf:10",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -82,6 +84,27 @@ Used configuration snippet files: 0
 Notes: 2
 /etc/sssd/sssd.conf:3: [kcm] fd_limit is set again on line 4, which counts
 /etc/sssd/sssd.conf:10: [nss] is not served by this build
+`,
+		},
+		"what SSSD would start with": {
+			main:     "fd_limit = 7\n[domain/A@B]\n[kcm]\nkrb5_auth_timeout = 5\ntimeout = 1\n[radius]\n",
+			snippet:  "[kcm]\n",
+			problems: 3,
+			want: `Issues identified by validators: 3
+/etc/sssd/sssd.conf:1: [rule/allowed_sections]: Section [default] is not allowed. Check for typos. An option stands before the first [section], where it has no effect.
+/etc/sssd/sssd.conf:2: [rule/allowed_sections]: Section [domain/A@B] is not allowed. Check for typos.
+/etc/sssd/sssd.conf:6: [rule/allowed_sections]: Section [radius] is not allowed. Check for typos.
+
+Messages generated during configuration merging: 0
+
+Used configuration snippet files: 1
+/etc/sssd/conf.d/a.conf
+
+Warnings: 1
+/etc/sssd/sssd.conf:4: [kcm] krb5_auth_timeout: has no effect: nothing is authenticated
+
+Notes: 1
+/etc/sssd/sssd.conf:5: [kcm] timeout: '1' is below the smallest value; 5 s is in force
 `,
 		},
 		"no configuration": {

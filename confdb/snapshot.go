@@ -129,10 +129,7 @@ func (v View) text(key string, kinds ...Kind) (*Option, string) {
 	}
 	for _, kind := range kinds {
 		if option.Kind == kind {
-			if text := v.set[strings.ToLower(key)].Text; text != "" {
-				return option, text
-			}
-			return option, option.Default
+			return option, option.inForce(v.set[strings.ToLower(key)].Text)
 		}
 	}
 	panic(fmt.Sprintf("confdb: [%s] %s is read as another kind than it is declared", v.name, key))

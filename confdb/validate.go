@@ -1,7 +1,6 @@
 package confdb
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,37 +18,43 @@ func (c *Config) validate() {
 	for _, g := range c.values.sorted() {
 		c.validateSection(g)
 	}
-	slices.SortStableFunc(c.Findings, func(a, b Finding) int {
-		if (a.File == c.main) != (b.File == c.main) {
-			if a.File == c.main {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
-	})
+	c.sortFindings()
 }
 
 func (c *Config) validateSection(g *group) {
 	section := c.schema.Match(g.Name)
 	switch {
 	case section != nil && section.Numbered && !isNumber(lastElement(g.Name)):
-		c.badSection(g, fmt.Sprintf("[%s] does not end in a number, such as a uid", g.Name), "")
+		c.badSection(BadName, g, fmt.Sprintf("[%s] does not end in a number, such as a uid", g.Name), "")
+		return
+	case g.implicit:
+		c.badSection(UnknownName, g, "an option stands before the first [section], where it has no effect", "")
+		return
+	case isBadlyNamed(g.Name):
+		c.badSection(UnknownName, g, fmt.Sprintf("[%s] is not a section of SSSD: its name may contain neither '@' nor a backslash", g.Name), "")
 		return
 	case section != nil:
 		c.validateOptions(g, section)
-	case g.implicit:
-		c.badSection(g, "an option stands before the first [section]", "")
-		return
 	case isForeignSection(g.Name):
 		c.note(g, fmt.Sprintf("[%s] is not served by this build", g.Name))
 	default:
-		c.badSection(g, fmt.Sprintf("[%s] is not a section of sssd.conf", g.Name), c.nearestSection(g.Name))
+		c.unknownSection(g)
 		return
 	}
 	if services, set := g.Options[servicesKey]; set && strings.EqualFold(g.Name, monitorSection) {
 		c.validateServices(g, services)
 	}
+}
+
+// unknownSection is about a section that nobody knows. SSSD starts with it,
+// and a later version may know it; but what is meant for a section of the
+// schema must not get lost by a typing error.
+func (c *Config) unknownSection(g *group) {
+	kind, near := UnknownName, c.nearestSection(g.Name)
+	if declared := c.schema.Match(near); near != "" && declared != nil && !declared.Open {
+		kind = BadName
+	}
+	c.badSection(kind, g, fmt.Sprintf("[%s] is not a section of sssd.conf", g.Name), near)
 }
 
 func (c *Config) validateOptions(g *group, section *Section) {
@@ -59,9 +64,7 @@ func (c *Config) validateOptions(g *group, section *Section) {
 		option := section.Option(set.Key)
 		switch {
 		case option != nil:
-			if err := option.Check(set.Text); err != nil {
-				c.badValue(g, set, err.Error())
-			}
+			c.validateOption(g, option, set)
 		case section.Open, containsFold(known, set.Key):
 			notServed = append(notServed, set.Key)
 		default:
@@ -77,6 +80,23 @@ func (c *Config) validateOptions(g *group, section *Section) {
 	}
 }
 
+func (c *Config) validateOption(g *group, option *Option, set setting) {
+	if err := option.Check(set.Text); err != nil {
+		c.badValue(g, set, err.Error())
+		return
+	}
+	if option.NotServed != "" && !strings.EqualFold(set.Text, option.Default) {
+		kind := NotServed
+		if option.Missed {
+			kind = Warning
+		}
+		c.about(kind, g, set, "has no effect: "+option.NotServed)
+	}
+	if text := option.adjusted(set.Text); text != "" {
+		c.about(Adjusted, g, set, text)
+	}
+}
+
 // validateServices refuses services that are started by their sockets, as
 // sssd-kcm(8) and sssd-secrets(5) demand, and those that do not exist.
 func (c *Config) validateServices(g *group, set setting) {
@@ -88,8 +108,12 @@ func (c *Config) validateServices(g *group, set setting) {
 		} else if section := c.schema.Match(name); section != nil && !strings.EqualFold(name, monitorSection) {
 			own = append(own, name)
 		} else {
-			c.badValue(g, set, fmt.Sprintf("'%s' is not a service%s%s", name, didYouMean(nearest(name, foreignServices)), commentHint(set.Text)))
+			c.badValue(g, set, fmt.Sprintf("%s is not a service%s%s", quoted(name), didYouMean(nearest(name, foreignServices)), valueHint(set.Text)))
 		}
+	}
+	if len(rest) > 0 {
+		c.about(Warning, g, set, "this build keeps tickets and secrets only and does not serve "+strings.Join(rest, ", ")+
+			"; a host that has users, logins or sudo rules from SSSD needs SSSD's own sssd")
 	}
 	if len(own) > 0 {
 		instead := strings.TrimSpace(servicesKey + " = " + strings.Join(rest, ", "))
@@ -97,13 +121,16 @@ func (c *Config) validateServices(g *group, set setting) {
 	}
 }
 
-func (c *Config) badSection(g *group, text, nearest string) {
+func (c *Config) badSection(kind FindingKind, g *group, text, nearest string) {
 	check := fmt.Sprintf("[rule/allowed_sections]: Section [%s] is not allowed. Check for typos.", g.Name)
+	if g.implicit {
+		check += " An option stands before the first [section], where it has no effect."
+	}
 	if nearest != "" {
 		text += fmt.Sprintf("; did you mean [%s]?", nearest)
 		check += fmt.Sprintf(" Did you mean [%s]?", nearest)
 	}
-	c.Findings = append(c.Findings, Finding{File: g.File, Line: g.Line, Kind: BadName, Text: text, check: check})
+	c.Findings = append(c.Findings, Finding{File: g.File, Line: g.Line, Kind: kind, Text: text, check: check})
 }
 
 func (c *Config) badOption(g *group, section *Section, set setting) {
@@ -120,8 +147,7 @@ func (c *Config) badOption(g *group, section *Section, set setting) {
 }
 
 func (c *Config) badValue(g *group, set setting, text string) {
-	c.Findings = append(c.Findings, Finding{File: set.File, Line: set.Line, Kind: BadValue,
-		Text: fmt.Sprintf("[%s] %s: %s", g.Name, set.Key, text)})
+	c.about(BadValue, g, set, text)
 }
 
 func (c *Config) note(g *group, text string) {

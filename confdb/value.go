@@ -1,30 +1,31 @@
 package confdb
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Check says what is wrong with text as a value of o, naming what was
-// expected. The empty text unsets an option and is always right. The value of
-// a secret option is never part of the error.
+// expected. The empty text unsets an option and is always right, and so is any
+// text of an option that is not served. The value of a secret option is never
+// part of the error.
 func (o *Option) Check(text string) error {
-	if text == "" {
+	if text == "" || o.NotServed != "" {
 		return nil
 	}
-	if err := o.checkKind(text); err != nil {
-		if o.Secret {
-			return fmt.Errorf("the value, which is not shown, is not %s as expected", o.Kind)
-		}
-		return fmt.Errorf("%w%s", err, commentHint(text))
+	err := o.checkKind(text)
+	if err == nil {
+		return nil
 	}
-	if o.Refused != "" && !strings.EqualFold(text, o.Default) {
-		return fmt.Errorf("'%s' cannot be served: %s", text, o.Refused)
+	if o.Secret {
+		return fmt.Errorf("the value, which is not shown, is not %s as expected", o.Kind)
 	}
-	return nil
+	return fmt.Errorf("%w%s", err, valueHint(text))
 }
 
 func (o *Option) checkKind(text string) error {
@@ -32,28 +33,26 @@ func (o *Option) checkKind(text string) error {
 	case Path:
 		// A path with a blank and '#' in it is a comment far more likely.
 		if !strings.HasPrefix(text, "/") || commentHint(text) != "" {
-			return fmt.Errorf("'%s' is not an absolute path", text)
+			return fmt.Errorf("%s is not an absolute path", quoted(text))
 		}
 	case Word:
 		if o.word(text) == "" {
-			return fmt.Errorf("'%s' is not known, expected one of: %s", text, strings.Join(o.Words, ", "))
+			return fmt.Errorf("%s is not known, expected one of: %s", quoted(text), strings.Join(o.Words, ", "))
 		}
 	case Bool:
 		if !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
-			return fmt.Errorf("'%s' is not a boolean, expected true or false", text)
+			return fmt.Errorf("%s is not a boolean, expected true or false", quoted(text))
 		}
-	case Int:
-		n, err := parseInt(text)
-		if err != nil {
+	case Int, Duration:
+		n, err := o.number(text)
+		switch {
+		case errors.Is(err, errTooLarge):
+			return o.outOfRange(text)
+		case err != nil:
 			return err
+		case !o.Clamp && n != o.clamp(n):
+			return o.outOfRange(text)
 		}
-		return o.checkRange(n, text)
-	case Duration:
-		seconds, err := parseSeconds(text)
-		if err != nil {
-			return err
-		}
-		return o.checkRange(seconds, text)
 	}
 	return nil
 }
@@ -61,7 +60,8 @@ func (o *Option) checkKind(text string) error {
 // maxSeconds is the longest time.Duration.
 const maxSeconds = math.MaxInt64 / int64(time.Second)
 
-func (o *Option) checkRange(n int64, text string) error {
+// highest is the largest number that o takes.
+func (o *Option) highest() int64 {
 	high := o.Max
 	if high == 0 {
 		high = math.MaxInt32
@@ -69,10 +69,23 @@ func (o *Option) checkRange(n int64, text string) error {
 	if o.Kind == Duration {
 		high = min(high, maxSeconds)
 	}
-	if n < o.Min || n > high {
-		return fmt.Errorf("'%s' is out of range, expected %d to %d%s", text, o.Min, high, o.unit())
+	return high
+}
+
+// clamp returns what n counts as: itself if it is in range, else the bound.
+func (o *Option) clamp(n int64) int64 {
+	if n == 0 && o.ZeroToo {
+		return 0
 	}
-	return nil
+	return max(o.Min, min(n, o.highest()))
+}
+
+func (o *Option) outOfRange(text string) error {
+	zero := ""
+	if o.ZeroToo {
+		zero = "0, or "
+	}
+	return fmt.Errorf("%s is out of range, expected %s%d to %d%s", quoted(text), zero, o.Min, o.highest(), o.unit())
 }
 
 func (o *Option) unit() string {
@@ -82,6 +95,64 @@ func (o *Option) unit() string {
 	return " " + o.Unit
 }
 
+// number returns text as an Int or Duration, whatever the range.
+func (o *Option) number(text string) (int64, error) {
+	if o.Kind == Duration {
+		return parseSeconds(text)
+	}
+	n, err := parseInt(text)
+	if errors.Is(err, errNotInteger) {
+		what := ""
+		if o.Unit != "" {
+			what = "a number of " + o.Unit + " in "
+		}
+		return 0, fmt.Errorf("%s is not an integer, expected %sdecimal or 0x hexadecimal", quoted(text), what)
+	}
+	return n, err
+}
+
+// adjusted says as what an accepted text counts, if not as what an
+// administrator has probably meant; "" if there is nothing to say.
+func (o *Option) adjusted(text string) string {
+	if o.Kind != Int && o.Kind != Duration || o.NotServed != "" {
+		return ""
+	}
+	n, err := o.number(text)
+	if err != nil {
+		return ""
+	}
+	counts := o.clamp(n)
+	switch {
+	case n < counts:
+		return fmt.Sprintf("%s is below the smallest value; %d%s is in force", quoted(text), counts, o.unit())
+	case n > counts:
+		return fmt.Sprintf("%s is above the largest value; %d%s is in force", quoted(text), counts, o.unit())
+	}
+	if o.Odd != nil {
+		if odd := o.Odd(n); odd != "" {
+			return quoted(text) + " " + odd
+		}
+	}
+	if o.Kind == Int && isOctal(text) {
+		return fmt.Sprintf("%s begins with a zero and is octal, as in SSSD: it is %d%s", quoted(text), n, o.unit())
+	}
+	return ""
+}
+
+// inForce returns the text that counts where the option is set to text, which
+// has passed Check.
+func (o *Option) inForce(text string) string {
+	if text == "" {
+		return o.Default
+	}
+	if o.Clamp {
+		if n, err := o.number(text); err == nil && n != o.clamp(n) {
+			return strconv.FormatInt(o.clamp(n), 10)
+		}
+	}
+	return text
+}
+
 func (o *Option) word(text string) string {
 	for _, word := range o.Words {
 		if strings.EqualFold(word, text) {
@@ -89,6 +160,25 @@ func (o *Option) word(text string) string {
 		}
 	}
 	return ""
+}
+
+// quoted writes a value in quotes. What cannot be seen is written as an
+// escape, such as \u00a0 for a no-break space.
+func quoted(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(text)
+	}
+	return "'" + text + "'"
+}
+
+// valueHint explains what is most likely wrong with a value.
+func valueHint(text string) string {
+	for _, r := range text {
+		if r >= 0x80 && unicode.IsSpace(r) {
+			return fmt.Sprintf("; the character U+%04X looks like a blank but is not one", r)
+		}
+	}
+	return commentHint(text)
 }
 
 // commentHint explains the commonest mistake in a value: '#' and ';' begin a
@@ -102,33 +192,54 @@ func commentHint(text string) string {
 	return ""
 }
 
-// parseInt reads decimal and 0x hexadecimal. A leading zero is refused
-// because SSSD took it for octal.
+// The errors of parseInt.
+var (
+	errNotInteger = errors.New("not an integer")
+	errTooLarge   = errors.New("too large")
+)
+
+// parseInt reads decimal, 0x hexadecimal and, after a leading zero, octal, as
+// SSSD does, which calls strtol.
 func parseInt(text string) (int64, error) {
 	digits, negative := strings.CutPrefix(text, "-")
+	if !negative {
+		digits = strings.TrimPrefix(text, "+")
+	}
 	base := 10
 	if hex, isHex := strings.CutPrefix(strings.ToLower(digits), "0x"); isHex {
 		digits, base = hex, 16
+	} else if isOctal(text) {
+		if strings.Trim(digits, "0123456789") == "" && strings.ContainsAny(digits, "89") {
+			return 0, fmt.Errorf("%s begins with a zero, which means octal, and has the digit 8 or 9; write %s", quoted(text), strings.TrimLeft(digits, "0"))
+		}
+		base = 8
 	}
 	n, err := strconv.ParseUint(digits, base, 63)
-	if err != nil {
-		return 0, fmt.Errorf("'%s' is not an integer, expected decimal or 0x hexadecimal", text)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, errTooLarge
+	case err != nil:
+		return 0, errNotInteger
+	case negative:
+		return -int64(n), nil
 	}
-	signed := int64(n)
-	if negative {
-		signed = -signed
-	}
-	if base == 10 && len(digits) > 1 && digits[0] == '0' {
-		return 0, fmt.Errorf("'%s' begins with a zero, which could mean octal; write %d, or 0x… for hexadecimal", text, signed)
-	}
-	return signed, nil
+	return int64(n), nil
+}
+
+// isOctal reports whether text has the leading zero that makes a number octal.
+func isOctal(text string) bool {
+	digits := strings.TrimLeft(text, "+-")
+	return len(digits) > 1 && digits[0] == '0' && digits[1] != 'x' && digits[1] != 'X'
 }
 
 // parseSeconds reads seconds, or a sequence of numbers with d, h, m or s as
 // in krb5's deltat: 60m, 1h, 1d12h.
 func parseSeconds(text string) (int64, error) {
 	n, err := parseInt(text)
-	if err == nil || strings.Trim(text, "-0123456789") == "" {
+	if err == nil && isOctal(text) {
+		return 0, fmt.Errorf("%s begins with a zero, which could mean octal; write it without", quoted(text))
+	}
+	if err == nil || !errors.Is(err, errNotInteger) {
 		return n, err
 	}
 	var total int64
@@ -139,7 +250,9 @@ func parseSeconds(text string) (int64, error) {
 			return 0, notDuration(text)
 		}
 		n, err := strconv.ParseUint(rest[:i], 10, 31)
-		if err != nil {
+		if errors.Is(err, strconv.ErrRange) {
+			return 0, errTooLarge
+		} else if err != nil {
 			return 0, notDuration(text)
 		}
 		// Below 2³¹ days and some: far from an overflow.
@@ -163,13 +276,15 @@ func unitSeconds(unit byte) int64 {
 }
 
 func notDuration(text string) error {
-	return fmt.Errorf("'%s' is not a duration, expected seconds or a form like 60m, 1h, 1d12h", text)
+	return fmt.Errorf("%s is not a duration, expected seconds or a form like 60m, 1h, 1d12h", quoted(text))
 }
 
+// splitList returns the elements of a list. As in SSSD only what is blank in C
+// is taken from their ends.
 func splitList(text string) []string {
 	var elements []string
 	for element := range strings.SplitSeq(text, ",") {
-		if element = strings.TrimSpace(element); element != "" {
+		if element = strings.Trim(element, blank); element != "" {
 			elements = append(elements, element)
 		}
 	}

@@ -124,3 +124,32 @@ func TestDistanceCountsTypingErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestAValueBelowItsBoundCountsAsTheBound(t *testing.T) {
+	for text, want := range map[string]int64{"1": 5, "5": 5, "010": 8, "20": 20, "21": 20, "-3": 5, "0": 0, "+7": 7, "": 10} {
+		s, err := NewSnapshot(testSchema(), map[string]map[string]string{"kcm": {"timeout": text}})
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		} else if got := s.Section("kcm").Int("timeout"); got != want {
+			t.Errorf("%q counts as %d, want %d", text, got, want)
+		}
+	}
+}
+
+func TestWhatSSSDStartsWithDoesNotStopTheStart(t *testing.T) {
+	r := newRoot(t)
+	for _, text := range []string{
+		"[prompting/oauth2]\n", "[prompting/x/y]\n", "[certmap/a]\n", "[domain/x@]\n", "[radius]\nserver = x\n", "before = 1\n[kcm]\n",
+		"[kcm]\ntimeout = 1\n", "[kcm]\nkrb5_validate = perhaps\n", "[kcm]\nkrb5_auth_timeout = 5\n", "[nss]\nnew_option = 1\n",
+		"[kcm]\ndebug_to_files = true\nreconnection_retries = 3\n", "[sssd]\nenable_files_domain = true\ncore_dumpable = true\n",
+		"[kcm]\nfd_limit = 0100\n",
+	} {
+		r.write(t, "/etc/sssd/sssd.conf", text)
+		c := r.load(t)
+		if err := c.Err(); err != nil {
+			t.Errorf("%q: %v", text, err)
+		} else if len(c.Findings) == 0 {
+			t.Errorf("%q: nothing is said", text)
+		}
+	}
+}

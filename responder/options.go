@@ -1,13 +1,19 @@
 package responder
 
-import "gosssd/confdb"
+import (
+	"gosssd/confdb"
+	"gosssd/responder/log"
+)
+
+// maxLevel is the mask of all bits of debug_level.
+const maxLevel = 0x3f7f0
 
 // logOptions are accepted in [sssd] and in every responder's section; only
 // responders reload them.
 func logOptions(live bool) []confdb.Option {
 	return []confdb.Option{
-		{Key: "debug_level", Kind: confdb.Int, Default: "2", Max: 0x3f7f0, Live: live, Text: "What is logged: a level from 0 to 10, or a mask of bits such as 0x0070"},
-		{Key: "debug", Kind: confdb.Int, Max: 0x3f7f0, Live: live, Text: "Another name of debug_level, used where that is not set"},
+		{Key: "debug_level", Kind: confdb.Int, Default: "2", Max: maxLevel, Clamp: true, Odd: log.Odd, Live: live, Text: "What is logged: a level from 0 to 10, or a mask of bits such as 0x0070"},
+		{Key: "debug", Kind: confdb.Int, Max: maxLevel, Clamp: true, Odd: log.Odd, Live: live, Text: "Another name of debug_level, used where that is not set"},
 		{Key: "debug_timestamps", Kind: confdb.Bool, Default: "true", Text: "Begin each line of a log with the time"},
 		{Key: "debug_microseconds", Kind: confdb.Bool, Default: "false", Text: "Give that time in microseconds"},
 		{Key: "debug_backtrace_enabled", Kind: confdb.Bool, Default: "true", Text: "Write recent quieter lines to a log file before a failure"},
@@ -19,11 +25,11 @@ func ServiceOptions() []confdb.Option {
 	return append(logOptions(true),
 		confdb.Option{Key: "command", Kind: confdb.String, Text: "The program the monitor starts instead of the responder's own"},
 		confdb.Option{Key: "description", Kind: confdb.String, Text: "A note for administrators"},
-		confdb.Option{Key: "fd_limit", Kind: confdb.Int, Default: "2048", Min: 64, Max: 1 << 20, Text: "How many file descriptors the responder may have open"},
-		confdb.Option{Key: "client_idle_timeout", Kind: confdb.Int, Default: "300", Unit: "s", Live: true, Text: "How long a client may be silent before it is disconnected; at least 10"},
-		confdb.Option{Key: "responder_idle_timeout", Kind: confdb.Int, Default: "300", Unit: "s", Live: true, Text: "How long the responder stays without clients; 0 is for ever, otherwise at least 60"},
-		confdb.Option{Key: "timeout", Kind: confdb.Int, Default: "10", Unit: "s", Min: 1, Text: "How often the monitor asks the responder for a sign of life"},
-		confdb.Option{Key: "force_timeout", Kind: confdb.Int, Default: "60", Unit: "s", Min: 1, Text: "How long the responder may take to end before it is killed"},
+		confdb.Option{Key: "fd_limit", Kind: confdb.Int, Default: "2048", Min: 64, Clamp: true, Text: "How many file descriptors the responder may have open"},
+		confdb.Option{Key: "client_idle_timeout", Kind: confdb.Int, Default: "300", Unit: "s", Min: 10, Clamp: true, Live: true, Text: "How long a client may be silent before it is disconnected"},
+		confdb.Option{Key: "responder_idle_timeout", Kind: confdb.Int, Default: "300", Unit: "s", Min: 60, ZeroToo: true, Clamp: true, Live: true, Text: "How long the responder stays without clients; 0 is for ever"},
+		confdb.Option{Key: "timeout", Kind: confdb.Int, Default: "10", Unit: "s", Min: 1, Clamp: true, Text: "How often the monitor asks the responder for a sign of life"},
+		confdb.Option{Key: "force_timeout", Kind: confdb.Int, Default: "60", Unit: "s", Min: 1, Clamp: true, Text: "How long the responder may take to end before it is killed"},
 	)
 }
 
@@ -33,7 +39,10 @@ func monitorSection() confdb.Section {
 		Name: "sssd",
 		Text: "The monitor",
 		Options: append(logOptions(false),
-			confdb.Option{Key: "config_file_version", Kind: confdb.Int, Default: "2", Min: 2, Max: 2, Text: "The version of the file's syntax"},
+			confdb.Option{Key: "config_file_version", Kind: confdb.Int, Default: "2", Min: 2, Max: 2, Clamp: true, Text: "The version of the file's syntax"},
+			confdb.Option{Key: "domains", Kind: confdb.List, Missed: true,
+				NotServed: "this build keeps tickets and secrets only; users and groups of a domain come from SSSD's own sssd",
+				Text:      "Not served: the domains of SSSD's identity services"},
 			confdb.Option{Key: "services", Kind: confdb.List, Text: "SSSD's services; kcm and secrets are activated by their sockets and do not belong here"},
 			confdb.Option{Key: "socket_activation", Kind: confdb.Word, Default: "auto", Words: []string{"auto", "systemd", "monitor"}, Text: "Who holds the responders' sockets: systemd's units or the monitor; auto is systemd where it booted the machine and there is no --root"},
 		),

@@ -15,12 +15,6 @@ import (
 	"gosssd/responder/log"
 )
 
-// The floors that SSSD puts under its timeouts.
-const (
-	minClientIdle    = 10 * time.Second
-	minResponderIdle = 60 * time.Second
-)
-
 // reserve is how many descriptors are kept for other uses than clients.
 const reserve = 32
 
@@ -57,11 +51,7 @@ type limits struct {
 
 func limitsOf(section confdb.View) limits {
 	seconds := func(key string) time.Duration { return time.Duration(section.Int(key)) * time.Second }
-	l := limits{clientIdle: max(seconds("client_idle_timeout"), minClientIdle)}
-	if idle := seconds("responder_idle_timeout"); idle > 0 {
-		l.responderIdle = max(idle, minResponderIdle)
-	}
-	return l
+	return limits{clientIdle: seconds("client_idle_timeout"), responderIdle: seconds("responder_idle_timeout")}
 }
 
 // accept serves clients until the listener's deadline passes.

@@ -63,7 +63,7 @@ func quotaOptions(nest, all, perUser, payload string) []confdb.Option {
 			Text: "How many secrets all users together may store; 0 means no limit."},
 		{Key: "max_uid_secrets", Kind: confdb.Int, Default: perUser, Live: true,
 			Text: "How many secrets one user may store; 0 means no limit."},
-		{Key: "max_payload_size", Kind: confdb.Int, Default: payload, Unit: "KiB", Max: maxPayloadKiB, Live: true,
+		{Key: "max_payload_size", Kind: confdb.Int, Default: payload, Unit: "KiB", Max: maxPayloadKiB, Clamp: true, Live: true,
 			Text: "How large one secret may be; 0 means no limit but the largest value."},
 	}
 }
@@ -75,8 +75,9 @@ const maxPayloadKiB = 256 << 10
 func globalProvider() []confdb.Option {
 	return []confdb.Option{{
 		Key: "provider", Kind: confdb.Word, Words: []string{"local", "proxy"}, Default: "local", Live: true,
-		Text:    "Where secrets are kept.",
-		Refused: "a Custodia server is chosen for each user, in [secrets/users/UID]",
+		Text:      "Where secrets are kept, unless [secrets/users/UID] says otherwise.",
+		NotServed: "all users would share one place at the Custodia server; choose it for each user in [secrets/users/UID]; the secrets of others are kept here",
+		Missed:    true,
 	}}
 }
 

@@ -54,10 +54,12 @@ func TestProxiesAreOfSingleUsers(t *testing.T) {
 	}
 }
 
-func TestTheGlobalProviderCannotBeAProxy(t *testing.T) {
-	_, err := confdb.NewSnapshot(confdb.Schema(Descriptor().Sections), map[string]map[string]string{"secrets": {"provider": "proxy"}})
-	if err == nil {
-		t.Error("it was accepted")
+// TestAGlobalProxyKeepsSecretsHere guards that users never share one place at
+// a server because of an option that SSSD takes.
+func TestAGlobalProxyKeepsSecretsHere(t *testing.T) {
+	s := resolve(t, map[string]map[string]string{"secrets": {"provider": "proxy", "proxy_url": "https://x/"}, "secrets/users/1000": {}})
+	if len(s.Proxies) != 0 {
+		t.Errorf("proxies %+v", s.Proxies)
 	}
 }
 

@@ -38,6 +38,10 @@ var checkCases = map[string]checkCase{
 	"several mistakes, one in a snippet": {files: map[string]string{"sssd.conf": "[kcm]\nx = 1\ny = 2\n[kmc]\n[sssd]\nz = 3\n", "conf.d/a.conf": "[kcm]\nq = 1\n"}},
 	"an option of another section":       {files: map[string]string{"sssd.conf": "[sssd]\ntgt_renewal = true\n"}},
 	"an option before any section":       {files: map[string]string{"sssd.conf": "fd_limit = 100\n"}},
+	"a domain with an at sign":           {files: map[string]string{"sssd.conf": "[domain/A@B]\nid_provider = ldap\n[domain/x@]\n"}},
+	"a section of some later version":    {files: map[string]string{"sssd.conf": "[radius]\n"}},
+	"options of renewal":                 {files: map[string]string{"sssd.conf": "[kcm]\ntgt_renewal = true\nkrb5_renew_interval = soon\n"}},
+	"values beyond their bounds":         {files: map[string]string{"sssd.conf": "[kcm]\nfd_limit = 1\nclient_idle_timeout = 1\ndebug_level = 11\n"}},
 	"no configuration at all":            {},
 	"an unknown option of the command":   {files: map[string]string{"sssd.conf": good}, args: []string{"--frob"}, why: "each has its own words", debian: "Invalid option --frob", ours: "unknown flag: --frob"},
 	"an argument too many":               {files: map[string]string{"sssd.conf": good}, args: []string{"extra"}, why: "each has its own words", debian: "Unexpected parameter: extra", ours: `unknown command "extra"`},
@@ -60,6 +64,10 @@ var checkCases = map[string]checkCase{
 	"services = kcm": {
 		files: map[string]string{"sssd.conf": "[sssd]\nservices = nss, kcm\n"},
 		why:   "SSSD says so only when sssd starts", debian: "validators: 0", ours: "may not list 'kcm' (started by socket activation); write 'services = nss'",
+	},
+	"a prompt of a later version": {
+		files: map[string]string{"sssd.conf": "[prompting/oauth2]\n"},
+		why:   "SSSD 2.13 has it", debian: "Section [prompting/oauth2] is not allowed", ours: "[prompting/oauth2] is not served by this build",
 	},
 	"a wrong option of a section that is not served": {
 		files: map[string]string{"sssd.conf": "[nss]\nfrob = 1\n"},
@@ -204,8 +212,8 @@ func (c checkCase) check(t *testing.T, etc, sssctl string) (output string, code 
 
 var (
 	origin     = regexp.MustCompile(`(?m)^/[^ ]*:\d+: (\[rule/)`) // what ours puts before a finding
-	suggestion = regexp.MustCompile(`(Check for typos\.) (?:Did you mean|It belongs to).*`)
-	notes      = regexp.MustCompile(`(?s)\nNotes: \d.*`)
+	suggestion = regexp.MustCompile(`(Check for typos\.) (?:Did you mean|It belongs to|An option stands before).*`)
+	notes      = regexp.MustCompile(`(?s)\n(Warnings|Notes): \d.*`)
 )
 
 // normal takes from a report what ours has more than SSSD's, and sorts the

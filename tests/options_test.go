@@ -131,31 +131,36 @@ func TestOptionsInForceAct(t *testing.T) {
 	expect(t, level(), "0x0070")
 }
 
-// TestOptionsThatCannotBeServedAreRefused guards that nobody is left to
-// believe that renewal, say, works here.
-func TestOptionsThatCannotBeServedAreRefused(t *testing.T) {
+// TestOptionsThatAreNotServedAreToldAndStopNothing guards that an sssd.conf of
+// SSSD's is taken, and that nobody is left to believe that renewal, say, works.
+func TestOptionsThatAreNotServedAreToldAndStopNothing(t *testing.T) {
 	s := newSystem(t, defaults)
-	conf, lines := "", 0
+	conf := "[sssd]\nservices = nss, pam\ndomains = example.com\n"
 	for _, d := range responders.List() {
 		for _, section := range d.Sections {
 			conf += "[" + strings.ReplaceAll(section.Name, "*", nobody) + "]\n"
-			lines++
 			for i := range section.Options {
-				if option := &section.Options[i]; option.Refused != "" {
+				if option := &section.Options[i]; option.NotServed != "" {
 					conf += option.Key + " = " + other(option) + "\n"
-					lines++
 				}
 			}
 		}
 	}
 	s.configure(conf)
-	said := s.shFails(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" config-check`)
+	said := s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" config-check`)
 	for i, line := range strings.Split(strings.TrimSpace(conf), "\n") {
 		if key, _, found := strings.Cut(line, " = "); found {
 			expect(t, said, fmt.Sprintf("sssd.conf:%d: ", i+1), key+": ")
 		}
 	}
-	expect(t, s.genconf(exitConfig), "cannot be served")
+	loud := []string{"[kcm] tgt_renewal: has no effect", "[sssd] domains: has no effect", "[sssd] services: this build ", "[secrets] provider: has no effect"}
+	expect(t, said, append(loud, "Warnings: 4\n", "tgt_renewal_inherit: has no effect")...)
+	generated := s.genconf(exitOK)
+	expect(t, generated, loud...)
+	refuse(t, generated, "tgt_renewal_inherit")
+	s.start() // at the default level of the log
+	expect(t, s.log("sssd"), loud...)
+	refuse(t, s.log("sssd"), "tgt_renewal_inherit")
 }
 
 // wake makes both responders run and register. kcmSocket is where [kcm]
@@ -265,7 +270,7 @@ func (s *system) eachOption(visit func(section string, option *confdb.Option)) {
 			continue
 		}
 		for i := range section.Options {
-			if section.Options[i].Refused == "" {
+			if section.Options[i].NotServed == "" {
 				visit(name, &section.Options[i])
 			}
 		}

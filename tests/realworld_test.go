@@ -20,12 +20,14 @@ func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
 	s := newSystem(t, string(text))
 	s.write("/etc/sssd/conf.d/50-log.conf", "[sssd]\ndebug_level = 0x03f0\n", 0o600)
 	check := s.sh(me, `"$BIN"/sssctl --root "$ROOT" config-check`)
-	expect(t, check, "Issues identified by validators: 0\n", "Notes: 16\n",
-		"[sssd] 5 options are not served by this build: certificate_verification, default_domain_suffix, domains, full_name_format, re_expression\n",
+	expect(t, check, "Issues identified by validators: 0\n", "Warnings: 2\n", "Notes: 16\n",
+		"[sssd] services: this build keeps tickets and secrets only and does not serve nss, pam, ssh, sudo, autofs, pac;",
+		"[sssd] domains: has no effect: ",
+		"[sssd] 4 options are not served by this build: certificate_verification, default_domain_suffix, full_name_format, re_expression\n",
 		"[nss] is not served by this build\n", "[prompting/2fa/sshd] is not served by this build\n",
 		"[domain/corp.example.com] 42 options are not served by this build: ")
 	s.start()
-	for note := range strings.Lines(check[strings.Index(check, "Notes: "):]) {
+	for note := range strings.Lines(check[strings.Index(check, "Warnings: "):]) {
 		_, told, found := strings.Cut(note, ": [")
 		if n := strings.Count(s.log("sssd"), "["+strings.TrimSpace(told)); found && n != 1 {
 			t.Errorf("sssd.log says %d times, expected once: [%s", n, told)

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/hashicorp/go-hclog"
+
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
 	"gosssd/responder"
@@ -94,6 +96,11 @@ func load(f flags) (*confdb.Config, int) {
 		fmt.Fprintln(os.Stderr, err)
 		return nil, fail(exitConfig, errors.New("the configuration is not used; a running sssd and its responders go on with theirs"))
 	}
+	for _, finding := range config.Findings {
+		if finding.Kind.Loud() {
+			fmt.Fprintf(os.Stderr, "sssd: warning: %v\n", finding)
+		}
+	}
 	return config, exitOK
 }
 
@@ -126,7 +133,11 @@ func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, instance *resp
 	options.File = f.root.Path(responder.LogDir + "/sssd.log")
 	logger := log.Open(options)
 	for _, finding := range config.Findings {
-		logger.Info("configuration", "finding", finding)
+		level := hclog.Info
+		if finding.Kind.Loud() {
+			level = hclog.Warn
+		}
+		logger.Log(level, "configuration", "finding", finding)
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -63,6 +63,7 @@ func entries(names []string) []*entry {
 // alike compares two declarations but for their defaults.
 func alike(a, b confdb.Option) bool {
 	a.Default, b.Default = "", ""
+	a.Odd, b.Odd = nil, nil
 	return a.Key == b.Key && fmt.Sprint(a) == fmt.Sprint(b)
 }
 
@@ -115,19 +116,27 @@ func (e *entry) bounds() string {
 		return strings.Join(o.Words, ", ")
 	case o.Kind != confdb.Int && o.Kind != confdb.Duration:
 		return ""
-	case o.Max == 0 || o.Max == math.MaxInt32:
-		return fmt.Sprintf("%d or more", o.Min)
-	case o.Min == o.Max:
+	case o.Min == o.Max && o.Max != 0:
 		return fmt.Sprintf("%d only", o.Min)
 	}
-	return fmt.Sprintf("%d to %d", o.Min, o.Max)
+	text := fmt.Sprintf("%d to %d", o.Min, o.Max)
+	if o.Max == 0 || o.Max == math.MaxInt32 {
+		text = fmt.Sprintf("%d or more", o.Min)
+	}
+	if o.ZeroToo {
+		text = "0, or " + text
+	}
+	if o.Clamp {
+		text += " (what is beyond counts as the bound)"
+	}
+	return text
 }
 
 // effect tells what puts a change into force.
 func (e *entry) effect() string {
 	switch {
-	case e.option.Refused != "":
-		return "refused"
+	case e.option.NotServed != "":
+		return "never"
 	case e.option.Live:
 		return "live"
 	}
@@ -145,8 +154,8 @@ func mdoc(names []string) string {
 		if len(names) > 1 {
 			out.WriteString(lines("In " + strings.Join(e.sections, ", ")))
 		}
-		if e.option.Refused != "" {
-			out.WriteString(lines("Any value but the default is refused: " + e.option.Refused))
+		if e.option.NotServed != "" {
+			out.WriteString(lines("Accepted, but without effect: " + e.option.NotServed))
 			continue
 		}
 		out.WriteString(lines("Default: " + e.value()))
@@ -194,8 +203,8 @@ func markdown(names []string) string {
 	out.WriteString("| Section | Option | Kind | Default | Range | In force | |\n|---|---|---|---|---|---|---|\n")
 	for _, e := range entries(names) {
 		text := e.text()
-		if e.option.Refused != "" {
-			text += "; " + e.option.Refused
+		if e.option.NotServed != "" {
+			text += "; " + e.option.NotServed
 		}
 		cells := []string{strings.Join(e.sections, ", "), "`" + e.option.Key + "`", e.kind(), e.value(), e.bounds(), e.effect(), text}
 		fmt.Fprintf(&out, "| %s |\n", strings.ReplaceAll(strings.Join(cells, " | "), "|  |", "| – |"))

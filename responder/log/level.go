@@ -46,6 +46,16 @@ func Mask(n int64) Level {
 	return cumulative[n]
 }
 
+// Odd says as what a number counts that is neither a level nor a mask of
+// SSSD's bits, and "" for one that is.
+func Odd(n int64) string {
+	all := cumulative[len(cumulative)-1]
+	if n >= 0 && n < int64(len(cumulative)) || n > 0 && n&0xf == 0 && Level(n)&^all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("is neither a level from 0 to %d nor a mask of level bits such as 0x0070; it counts as %v", len(cumulative)-1, Mask(n)&all)
+}
+
 // String is the form of sssctl debug-level and of log lines: 0x and at least
 // four hexadecimal digits.
 func (l Level) String() string { return fmt.Sprintf("0x%04x", uint32(l)) }
