@@ -49,14 +49,12 @@ func Main(d Descriptor, construct Constructor) int {
 	instance, err := ClaimWhenFree(claimCtx, flags.root.Path(d.ClaimPath()))
 	claimed()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
-		return exitInit
+		return failEarly(d, flags, exitInit, err)
 	}
 	defer instance.Release()
 	conf, confErr := openConfig(d, flags)
 	if conf == nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), confErr)
-		return exitConfig
+		return failEarly(d, flags, exitConfig, confErr)
 	}
 	if err := flags.root.MakeDirs(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
@@ -73,6 +71,16 @@ func Main(d Descriptor, construct Constructor) int {
 		return exitInit
 	}
 	return exitOK
+}
+
+// failEarly tells, also in the responder's own log, why it cannot start before
+// the options of the log are known.
+func failEarly(d Descriptor, f flags, code int, err error) int {
+	fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
+	if defaults, defaultsErr := confdb.NewSnapshot(d.schema(), nil); defaultsErr == nil && f.LogFlags.logger != "stderr" {
+		openLog(d, f, defaults).Fatal("cannot start", "error", err)
+	}
+	return code
 }
 
 // flags is the command line of a responder.
@@ -157,6 +165,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 // one.
 func openSocket(d Descriptor, root Root, conf *confdb.Snapshot, logger *log.Logger) (l *net.UnixListener, handed bool, err error) {
 	path := d.SocketPath(root, conf)
+	bySystemd := os.Getenv("LISTEN_PID") != "" // which the monitor leaves out
 	l, err = Inherited()
 	if err != nil {
 		return nil, false, err
@@ -165,8 +174,11 @@ func openSocket(d Descriptor, root Root, conf *confdb.Snapshot, logger *log.Logg
 		l, err = Listen(path, d.SocketMode)
 		return l, false, err
 	}
+	if bySystemd && len(d.Command(conf)) > 0 {
+		logger.Error("command has no effect where systemd starts the responder; edit its unit instead")
+	}
 	if at := linux.SocketPath(l); d.SocketOption != "" && conf.Section(d.Section()).IsSet(d.SocketOption) && !sameSocket(at, path) {
-		logger.Error("the socket that was handed over is not the configured one, which has no effect", "handed", at, "configured", path)
+		logger.Error("the socket that was handed over is not the configured one, which has no effect; edit the socket's unit instead", "handed", at, "configured", path)
 	}
 	return l, true, nil
 }

@@ -6,6 +6,7 @@ package responder
 import (
 	"context"
 	"io/fs"
+	"strings"
 
 	"gosssd/confdb"
 	"gosssd/responder/log"
@@ -18,10 +19,19 @@ type Descriptor struct {
 	Socket       string           // where it listens by default, below the root
 	SocketOption string           // the option of its section that moves the socket; "" if none does
 	SocketMode   fs.FileMode
+	// Check says what is wrong with options whose values are right by
+	// themselves; nil if there is nothing to look at.
+	Check func(conf *confdb.Snapshot) []Mistake
 	// LoyalClients says that clients keep one connection and cannot make
 	// another, as Heimdal's do: an idle one is closed only when descriptors
 	// run short.
 	LoyalClients bool
+}
+
+// Command is the command line that the section sets in place of the
+// responder's own program, split at blanks; nil if it sets none.
+func (d Descriptor) Command(conf *confdb.Snapshot) []string {
+	return strings.Fields(conf.Section(d.Section()).String("command"))
 }
 
 // Program is the name of the responder's executable and of its log file.

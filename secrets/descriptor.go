@@ -15,6 +15,7 @@ func Descriptor() responder.Descriptor {
 		Name:       "secrets",
 		Socket:     "/var/run/secrets.socket",
 		SocketMode: 0o666,
+		Check:      checkProxies,
 		Sections: []confdb.Section{
 			{
 				Name:    "secrets",

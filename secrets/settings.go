@@ -48,6 +48,9 @@ type Settings struct {
 	Nobody  []string         // sections of users whose name has no UID
 }
 
+// userPrefix begins the sections of single users.
+const userPrefix = "secrets/users/"
+
 // Resolve reads the responder's sections. For the users' quotas an option of
 // [secrets/secrets] wins over that of [secrets]; [secrets/kcm] stands alone.
 func Resolve(conf *confdb.Snapshot) Settings {
@@ -57,8 +60,8 @@ func Resolve(conf *confdb.Snapshot) Settings {
 		KCM:     quota(conf.Section("secrets/kcm"), conf.Section("secrets/kcm")),
 		Proxies: map[uint32]Proxy{},
 	}
-	for _, name := range conf.Sections("secrets/users/") {
-		uid, err := strconv.ParseUint(strings.TrimPrefix(name, "secrets/users/"), 10, 32)
+	for _, name := range conf.Sections(userPrefix) {
+		uid, err := strconv.ParseUint(strings.TrimPrefix(name, userPrefix), 10, 32)
 		user := conf.Section(name)
 		switch {
 		case err != nil:

@@ -31,7 +31,7 @@ func (t *tool) configCheckCommand() *cobra.Command {
 			if snippets != "" {
 				sources.SnippetDir = snippets
 			}
-			config, err := confdb.Load(sources, responder.Schema(responders.List()))
+			config, err := responder.LoadConfig(sources, t.root, responders.List())
 			if err != nil {
 				return err
 			}

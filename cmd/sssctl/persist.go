@@ -38,7 +38,7 @@ func (t *tool) persistLevel(c *cobra.Command, names []string, mask log.Level) (p
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	fmt.Fprintf(c.OutOrStdout(), "Written to %s for the next start of sssd.\n", path)
-	config, err := confdb.Load(t.sources(), responder.Schema(responders.List()))
+	config, err := responder.LoadConfig(t.sources(), t.root, responders.List())
 	if err == nil {
 		err = config.Err()
 	}

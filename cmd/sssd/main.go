@@ -78,7 +78,7 @@ func claim(path string, kept kept) (*responder.Instance, error) {
 // configuration reads and checks sssd.conf; the error names everything that is
 // wrong with it.
 func (f flags) configuration() (*confdb.Config, error) {
-	config, err := confdb.Load(f.sources(), responder.Schema(responders.List()))
+	config, err := responder.LoadConfig(f.sources(), f.root, responders.List())
 	if err == nil {
 		err = config.Err()
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,7 +46,7 @@ func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, lo
 		m.services = append(m.services, &service{
 			descriptor: d, options: options, bus: m.bus, log: logger, patience: usual, state: sbus.StateIdle,
 			path: d.SocketPath(f.root, conf), claim: f.root.Path(d.ClaimPath()),
-			argv: argvOf(d, options, f.root, &f.log),
+			argv: argvOf(d, conf, f.root, &f.log),
 		})
 	}
 	return m
@@ -70,7 +69,7 @@ func (m *monitor) run(ctx context.Context, kept kept, ready func()) error {
 		}
 	})
 
-	systemd := holdsSockets(m.conf, m.root)
+	systemd := responder.SystemdHoldsSockets(m.conf, m.root)
 	var supervised []*supervision
 	defer func() {
 		for _, s := range m.services {
@@ -111,16 +110,4 @@ func (m *monitor) awaitEnd(ctx context.Context) {
 			m.log.Error("cannot restart", "error", m.restart())
 		}
 	}
-}
-
-// holdsSockets reports whether systemd's units hold the responders' sockets.
-func holdsSockets(conf *confdb.Snapshot, root responder.Root) bool {
-	switch conf.Section("sssd").String("socket_activation") {
-	case "systemd":
-		return true
-	case "monitor":
-		return false
-	}
-	_, err := os.Stat("/run/systemd/system") // sd_booted(3)
-	return err == nil && !root.Within()
 }

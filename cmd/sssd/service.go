@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -141,9 +140,9 @@ func programPath(name string) string {
 
 // argvOf is the command line of a responder: its command option, split at
 // blanks, or its program with the options it shares with the monitor.
-func argvOf(d responder.Descriptor, options confdb.View, root responder.Root, logFlags *responder.LogFlags) []string {
-	if command := options.String("command"); command != "" {
-		return strings.Fields(command)
+func argvOf(d responder.Descriptor, conf *confdb.Snapshot, root responder.Root, logFlags *responder.LogFlags) []string {
+	if command := d.Command(conf); len(command) > 0 {
+		return command
 	}
 	argv := append([]string{programPath(d.Program())}, logFlags.Args()...)
 	if root != "" {

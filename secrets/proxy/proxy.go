@@ -32,7 +32,7 @@ type Proxy struct {
 
 // New checks a configuration, and reads the certificates it names.
 func New(config secrets.Proxy) (*Proxy, error) {
-	target, err := check(config)
+	target, err := config.Target()
 	if err != nil {
 		return nil, err
 	}
@@ -58,26 +58,6 @@ func New(config secrets.Proxy) (*Proxy, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
-}
-
-// check returns the server's URL if all that must be set is.
-func check(config secrets.Proxy) (*url.URL, error) {
-	target, err := url.Parse(config.URL)
-	switch {
-	case config.URL == "":
-		return nil, errors.New("proxy_url is not set")
-	case err != nil:
-		return nil, errors.New("proxy_url is not a URL") // the error would quote a password in it
-	case target.Scheme != "http" && target.Scheme != "https" || target.Host == "":
-		return nil, errors.New("proxy_url is neither an http nor an https URL")
-	case target.RawQuery != "" || target.Fragment != "":
-		return nil, errors.New("proxy_url has a query or a fragment")
-	case config.AuthType == "basic_auth" && (config.Username == "" || config.Password == ""):
-		return nil, errors.New("auth_type is basic_auth, but username or password is not set")
-	case config.AuthType == "header" && (config.HeaderName == "" || config.HeaderValue == ""):
-		return nil, errors.New("auth_type is header, but auth_header_name or auth_header_value is not set")
-	}
-	return target, nil
 }
 
 // Forward sends a request for path, as the client sent it, and answers with
