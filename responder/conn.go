@@ -33,7 +33,7 @@ func newConn(c *net.UnixConn, id uint64, logger *log.Logger, activity *atomic.In
 	if err != nil {
 		return nil, err
 	}
-	conn := &Conn{UnixConn: c, Peer: peer, ID: id, Log: logger.Client(id), activity: activity}
+	conn := &Conn{UnixConn: c, Peer: peer, ID: id, Log: logger.Client(id, peer.UID), activity: activity}
 	conn.touch()
 	return conn, nil
 }

@@ -61,6 +61,7 @@ func Main(d Descriptor, construct Constructor) int {
 		return exitServer
 	}
 	logger := openLog(d, flags, conf)
+	defer logger.Flush()
 	if confErr != nil {
 		logger.Error("the configuration database is missing, built-in defaults are in force; start sssd to make it", "error", confErr)
 	}

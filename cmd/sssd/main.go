@@ -132,6 +132,7 @@ func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, instance *resp
 	options.Program = "sssd"
 	options.File = f.root.Path(responder.LogDir + "/sssd.log")
 	logger := log.Open(options)
+	defer logger.Flush()
 	for _, finding := range config.Findings {
 		level := hclog.Info
 		if finding.Kind.Loud() {

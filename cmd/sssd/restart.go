@@ -87,6 +87,7 @@ func (m *monitor) restart() error {
 	}
 	responder.Notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000))
 	m.log.Info("restarting")
+	m.log.Flush()
 	signal.Ignore(syscall.SIGHUP) // until the new start handles it, it would kill
 	err = syscall.Exec(self, os.Args, append(os.Environ(), keptVariable+"="+list))
 	return errors.Join(errors.New("cannot execute "+self), err)

@@ -1,11 +1,11 @@
 package log
 
 import (
-	"fmt"
 	"io"
 	stdlog "log"
-	"regexp"
+	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -19,6 +19,7 @@ import (
 type Logger struct {
 	sink   *sink
 	client uint64 // CID# of the line; 0 means none
+	uid    string // of the client
 	fields []any  // key/value pairs of With
 	name   string
 }
@@ -31,6 +32,14 @@ type sink struct {
 	mask    atomic.Uint32
 	out     output
 	ring    *ring // nil without debug_backtrace_enabled
+	repeats *repeats
+}
+
+func newSink(options Options, out output) *sink {
+	s := &sink{options: options, out: out}
+	s.mask.Store(uint32(options.Level))
+	s.repeats = newRepeats(s.deliver)
+	return s
 }
 
 // Options says how a process logs.
@@ -47,27 +56,22 @@ type Options struct {
 // Open returns a logger. If the log file cannot be opened it logs to stderr
 // and says so in its first line.
 func Open(options Options) *Logger {
-	s := &sink{options: options}
-	s.mask.Store(uint32(options.Level))
-	l := &Logger{sink: s}
 	switch options.Destination {
 	case "journald":
-		s.out = journald{program: options.Program}
+		return &Logger{sink: newSink(options, journald{program: options.Program})}
 	case "files":
-		file, err := openFile(options.File)
-		if err != nil {
-			s.out = stderr()
-			l.Error("cannot open the log file, logging to stderr", "error", err)
-			break
-		}
-		s.out = file
+		out, err := openFile(options.File)
+		s := newSink(options, out)
 		if options.Backtrace {
 			s.ring = &ring{}
 		}
-	default:
-		s.out = stderr()
+		l := &Logger{sink: s}
+		if err != nil {
+			l.Error("cannot open the log file, logging to stderr", "error", err)
+		}
+		return l
 	}
-	return l
+	return &Logger{sink: newSink(options, &stream{w: os.Stderr})}
 }
 
 // Discard returns a logger that writes nothing, for tests.
@@ -75,10 +79,12 @@ func Discard() *Logger { return To(io.Discard, 0) }
 
 // To returns a logger that writes lines without time to w, for tests.
 func To(w io.Writer, level Level) *Logger {
-	s := &sink{options: Options{Program: "test"}, out: &stream{w: w}}
-	s.mask.Store(uint32(level))
-	return &Logger{sink: s}
+	return &Logger{sink: newSink(Options{Program: "test", Level: level}, &stream{w: w})}
 }
+
+// Flush writes how many repeated lines were left out and not told of yet. A
+// process calls it before it ends.
+func (l *Logger) Flush() { l.sink.repeats.flush() }
 
 // Reopen opens the log file again by its path, after it has been rotated.
 func (l *Logger) Reopen() error { return l.sink.out.reopen() }
@@ -90,18 +96,23 @@ func (l *Logger) Mask() Level { return Level(l.sink.mask.Load()) }
 // same one.
 func (l *Logger) SetMask(mask Level) { l.sink.mask.Store(uint32(mask)) }
 
-// Client returns a logger whose lines carry the client's number, CID#id.
-func (l *Logger) Client(id uint64) *Logger {
+// Client returns a logger whose lines carry the client's number, CID#id. Lines
+// that repeat each other are counted for each uid by itself.
+func (l *Logger) Client(id uint64, uid uint32) *Logger {
 	clone := *l
-	clone.client = id
+	clone.client, clone.uid = id, strconv.FormatUint(uint64(uid), 10)
 	return &clone
 }
 
 // On reports whether lines of level are of use to anybody.
-func (l *Logger) On(level hclog.Level) bool { return l.sink.wants(levelOf(level)) }
+func (l *Logger) On(level hclog.Level) bool { return l.sink.wants(l.Mask(), levelOf(level)) }
 
-func (s *sink) wants(bit Level) bool {
-	return Level(s.mask.Load())&bit != 0 || s.ring != nil && bit <= ringLevel
+func (s *sink) wants(mask, bit Level) bool { return mask&bit != 0 || s.ring != nil && bit <= ringLevel }
+
+// counts reports whether lines of a bit that repeat each other are counted.
+// Whoever switches operations on wants to see each of them.
+func (s *sink) counts(mask, bit Level) bool {
+	return Fatal < bit && bit <= Config && mask&TraceFunc == 0
 }
 
 // Fatal writes what ends the process, at the bit that no level switches off.
@@ -130,65 +141,42 @@ func (l *Logger) Warn(msg string, args ...any) { l.write(Serious, msg, args) }
 func (l *Logger) Error(msg string, args ...any) { l.write(Critical, msg, args) }
 
 func (l *Logger) write(bit Level, msg string, args []any) {
-	s := l.sink
-	if !s.wants(bit) {
+	s, mask := l.sink, l.Mask()
+	if !s.wants(mask, bit) {
 		return
 	}
-	e := entry{bit: bit, client: l.client, text: l.text(msg, args)}
-	e.file, e.line, e.function = caller()
-	if Level(s.mask.Load())&bit == 0 {
-		s.ring.keep(s.options.line(e))
-		return
+	place := caller()
+	line := func() entry {
+		return entry{bit: bit, client: l.client, text: l.text(msg, args), place: place}
 	}
-	if s.ring == nil {
-		s.out.write(s.options, e)
-		return
-	}
-	s.ring.flush(s.options, e, s.out)
-}
-
-func (l *Logger) text(msg string, args []any) string {
-	if len(args) == 0 && len(l.fields) == 0 && l.name == "" {
-		return msg
-	}
-	var b strings.Builder
-	if l.name != "" {
-		b.WriteString(l.name + ": ")
-	}
-	b.WriteString(msg)
-	separator := ": "
-	for _, pairs := range [][]any{l.fields, args} {
-		for i := 0; i+1 < len(pairs); i += 2 {
-			value := fmt.Sprint(pairs[i+1])
-			if strings.ContainsFunc(value, unprintable) {
-				value = fmt.Sprintf("%q", value)
-			}
-			fmt.Fprintf(&b, "%s%v=%s", separator, pairs[i], value)
-			separator = " "
+	if s.counts(mask, bit) {
+		text := func() string { return l.text(msg, args) }
+		if !s.repeats.admit(s.repeats.causeOf(place, l, args, text), line) {
+			return
 		}
 	}
-	return b.String()
+	s.deliver(line())
 }
 
-// unprintable runes in a value would let a client forge lines or pairs.
-func unprintable(r rune) bool { return r <= ' ' || r == '"' || r == 0x7f || r == 0xfffd }
-
-func caller() (file string, line int, function string) {
-	var pcs [1]uintptr
-	if runtime.Callers(4, pcs[:]) == 0 {
-		return "", 0, ""
+// deliver brings an entry to where the level sends it, which may have changed
+// since it was asked.
+func (s *sink) deliver(e entry) {
+	written := Level(s.mask.Load())&e.bit != 0
+	switch {
+	case s.ring == nil && written:
+		s.out.write(s.options, e)
+	case s.ring != nil && written:
+		s.ring.flush(s.options, e, s.out)
+	case s.ring != nil && e.bit <= ringLevel:
+		s.ring.keep(s.options.line(e))
 	}
-	frame, _ := runtime.CallersFrames(pcs[:]).Next()
-	return frame.File, frame.Line, plainName(frame.Function)
 }
 
-// closure is what the compiler appends to a function for one inside it.
-var closure = regexp.MustCompile(`(\.(func)?\d+|-range\d+)+$`)
-
-// plainName reduces gosssd/kcm.(*Server).serve.func1 to serve.
-func plainName(function string) string {
-	function = closure.ReplaceAllString(function, "")
-	return function[strings.LastIndexByte(function, '.')+1:]
+// caller is the place in the program that writes.
+func caller() uintptr {
+	var pcs [1]uintptr
+	runtime.Callers(4, pcs[:])
+	return pcs[0]
 }
 
 // The rest of hclog.Logger.
@@ -255,6 +243,8 @@ func (l *Logger) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return
 type lines struct{ logger *Logger }
 
 func (w lines) Write(p []byte) (int, error) {
-	w.logger.Info(strings.TrimRight(string(p), "\n"))
+	for line := range strings.Lines(string(p)) {
+		w.logger.Info(strings.Map(blank, strings.TrimRight(line, "\n")))
+	}
 	return len(p), nil
 }

@@ -26,7 +26,7 @@ func TestMaskConvertsLevelsAsSSSDDoes(t *testing.T) {
 func TestALineHasSSSDsForm(t *testing.T) {
 	var b bytes.Buffer
 	l := To(&b, Mask(9))
-	l.Client(7).Debug("a store", "name", "1000:x", "reason", "two words\n")
+	l.Client(7, 1000).Debug("a store", "name", "1000:x", "reason", "two words\n")
 	want := `[test] [TestALineHasSSSDsForm] (0x0400): [CID#7] a store: name=1000:x reason="two words\n"` + "\n"
 	if b.String() != want {
 		t.Errorf("got  %swant %s", b.String(), want)

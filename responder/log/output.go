@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,16 +10,15 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
+	"golang.org/x/sys/unix"
 )
 
 // entry is one line before it is laid out.
 type entry struct {
-	bit      Level
-	client   uint64
-	text     string
-	function string
-	file     string
-	line     int
+	bit    Level
+	client uint64
+	text   string
+	place  uintptr // of the call that wrote it, in the program
 }
 
 // line lays an entry out as SSSD 2.x does:
@@ -34,7 +34,8 @@ func (o Options) line(e entry) []byte {
 	b = append(b, '[')
 	b = append(b, o.Program...)
 	b = append(b, "] ["...)
-	b = append(b, e.function...)
+	_, _, function := e.position()
+	b = append(b, function...)
 	b = fmt.Appendf(b, "] (0x%04x): ", uint32(e.bit))
 	b = appendClient(b, e.client)
 	b = append(b, e.text...)
@@ -78,18 +79,36 @@ type stream struct {
 	path string
 }
 
-func stderr() *stream { return &stream{w: os.Stderr} }
-
+// openFile returns a stream to the file at path. If that cannot be opened, the
+// stream goes to stderr, until it can be reopened.
 func openFile(path string) (*stream, error) {
 	f, err := openLog(path)
 	if err != nil {
-		return nil, err
+		return &stream{w: os.Stderr, path: path}, err
 	}
 	return &stream{w: f, path: path}, nil
 }
 
+// openLog opens a log for appending, or makes it. A link or anything else that
+// is no regular file is refused: whoever may write to the directory would else
+// choose where we, who may write anywhere, write.
 func openLog(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	switch {
+	case errors.Is(err, unix.ELOOP):
+		return nil, fmt.Errorf("%s is a symbolic link, expected a regular file", path)
+	case err != nil:
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (s *stream) write(o Options, e entry) { s.writeRaw(o.line(e)) }
@@ -113,6 +132,9 @@ func (s *stream) reopen() error {
 	defer s.mu.Unlock()
 	old := s.w
 	s.w = f
+	if old == os.Stderr {
+		return nil
+	}
 	return old.(*os.File).Close()
 }
 
@@ -122,14 +144,15 @@ type journald struct{ program string }
 
 func (j journald) write(o Options, e entry) {
 	text := string(appendClient(nil, e.client)) + e.text
+	file, line, function := e.position()
 	err := journal.Send(text, journal.Priority(e.bit.priority()), map[string]string{
 		"SYSLOG_IDENTIFIER": "sssd_" + j.program,
 		"SSSD_DOMAIN":       "",
 		"SSSD_PRG_NAME":     "sssd[" + j.program + "]",
 		"SSSD_DEBUG_LEVEL":  strconv.FormatUint(uint64(e.bit), 16),
-		"CODE_FILE":         e.file,
-		"CODE_LINE":         strconv.Itoa(e.line),
-		"CODE_FUNC":         e.function,
+		"CODE_FILE":         file,
+		"CODE_LINE":         strconv.Itoa(line),
+		"CODE_FUNC":         function,
 	})
 	if err != nil {
 		j.writeRaw(o.line(e))
