@@ -12,6 +12,9 @@ sbindir = $(prefix)/sbin
 libexecdir = $(prefix)/libexec
 datadir = $(prefix)/share
 mandir = $(datadir)/man
+bashcompdir = $(datadir)/bash-completion/completions
+zshcompdir = $(datadir)/zsh/site-functions
+fishcompdir = $(datadir)/fish/vendor_completions.d
 unitdir = $(prefix)/lib/systemd/system
 
 build:
@@ -28,6 +31,10 @@ install: build
 	done
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/sssd-kcm' packaging/kcm_default_ccache
 	install -D -m 644 packaging/logrotate '$(DESTDIR)/etc/logrotate.d/sssd'
+	for shell in bash zsh fish; do $(BIN)/sssctl completion $$shell >$(BIN)/sssctl.$$shell || exit 1; done
+	install -D -m 644 $(BIN)/sssctl.bash '$(DESTDIR)$(bashcompdir)/sssctl'
+	install -D -m 644 $(BIN)/sssctl.zsh '$(DESTDIR)$(zshcompdir)/_sssctl'
+	install -D -m 644 $(BIN)/sssctl.fish '$(DESTDIR)$(fishcompdir)/sssctl.fish'
 	for page in packaging/man/*.[1-8]; do \
 	  install -D -m 644 -t '$(DESTDIR)$(mandir)'/man"$${page##*.}" "$$page" || exit 1; \
 	done

@@ -2,9 +2,9 @@ package confdb
 
 import "strings"
 
-// nearest returns the candidate that name is most likely a typing error of,
+// Nearest returns the candidate that name is most likely a typing error of,
 // or "". One error in three characters at most is taken for one.
-func nearest(name string, candidates []string) string {
+func Nearest(name string, candidates []string) string {
 	best, least := "", len(name)/3+1
 	for _, candidate := range candidates {
 		if d := distance(strings.ToLower(name), strings.ToLower(candidate)); 0 < d && d < least {
@@ -31,7 +31,7 @@ func nearestSection(name string, patterns []string) string {
 		}
 		candidates = append(candidates, strings.Join(elements, "/"))
 	}
-	return nearest(name, candidates)
+	return Nearest(name, candidates)
 }
 
 // distance counts the insertions, deletions, replacements and swaps of

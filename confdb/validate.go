@@ -108,7 +108,7 @@ func (c *Config) validateServices(g *group, set setting) {
 		} else if section := c.schema.Match(name); section != nil && !strings.EqualFold(name, monitorSection) {
 			own = append(own, name)
 		} else {
-			c.badValue(g, set, fmt.Sprintf("%s is not a service%s%s", quoted(name), didYouMean(nearest(name, foreignServices)), valueHint(set.Text)))
+			c.badValue(g, set, fmt.Sprintf("%s is not a service%s%s", quoted(name), didYouMean(Nearest(name, foreignServices)), valueHint(set.Text)))
 		}
 	}
 	if len(rest) > 0 {
@@ -136,7 +136,7 @@ func (c *Config) badSection(kind FindingKind, g *group, text, nearest string) {
 func (c *Config) badOption(g *group, section *Section, set setting) {
 	text := fmt.Sprintf("[%s] %s is not an option of this section", g.Name, set.Key)
 	check := fmt.Sprintf("[rule/%s]: Attribute '%s' is not allowed in section '%s'. Check for typos.", section.rule(), set.Key, g.Name)
-	if near := nearest(set.Key, section.keys()); near != "" {
+	if near := Nearest(set.Key, section.keys()); near != "" {
 		text += didYouMean(near)
 		check += fmt.Sprintf(" Did you mean '%s'?", near)
 	} else if home := c.schema.home(set.Key); home != "" {

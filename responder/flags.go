@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/pflag"
 
@@ -28,10 +29,10 @@ func ParseFlags(program string, set *pflag.FlagSet, args []string, stdout, stder
 	case err != nil:
 		return UsageError(program, set, err, stderr), true
 	case *help:
-		fmt.Fprintf(stdout, "Usage: %s [OPTION...]\n%s", program, set.FlagUsages())
+		fmt.Fprintf(stdout, "Usage: %s [OPTION...]\n%s", program, Usages(set))
 		return exitOK, true
 	case *version:
-		fmt.Fprintln(stdout, Version)
+		fmt.Fprintln(stdout, VersionOf(program))
 		return exitOK, true
 	}
 	return exitOK, false
@@ -40,8 +41,36 @@ func ParseFlags(program string, set *pflag.FlagSet, args []string, stdout, stder
 // UsageError says what is wrong with a command line and what would be right,
 // and returns the code to end with.
 func UsageError(program string, set *pflag.FlagSet, err error, stderr io.Writer) (code int) {
-	fmt.Fprintf(stderr, "%s: %v\nUsage: %s [OPTION...]\n%s", program, err, program, set.FlagUsages())
+	fmt.Fprintf(stderr, "%s: %v\nUsage: %s [OPTION...]\n%s", program, err, program, Usages(set))
 	return exitUsage
+}
+
+// VersionOf is the line that --version prints: program, product and version.
+func VersionOf(program string) string { return program + " (gosssd) " + Version }
+
+// Usages lists options, one to a line, with what each is for.
+func Usages(set *pflag.FlagSet) string {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 3, ' ', 0)
+	set.VisitAll(func(flag *pflag.Flag) {
+		if flag.Hidden {
+			return
+		}
+		short := "    "
+		if flag.Shorthand != "" {
+			short = "-" + flag.Shorthand + ", "
+		}
+		value, text := pflag.UnquoteUsage(flag)
+		if value != "" {
+			value = " " + value
+		}
+		if d := flag.DefValue; d != "" && d != "0" && d != "false" {
+			text += " (default " + d + ")"
+		}
+		fmt.Fprintf(w, "  %s--%s%s\t%s\n", short, flag.Name, value, text)
+	})
+	_ = w.Flush() // into memory
+	return out.String()
 }
 
 // LogFlags are the options about the log that the monitor and every responder

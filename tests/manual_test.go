@@ -138,7 +138,7 @@ func TestTheManualNamesEveryOptionOfTheCommandLine(t *testing.T) {
 	}
 	command := regexp.MustCompile(`(?m)^  ([a-z-]+) `)
 	text = page(t, "sssctl.8")
-	_, list, _ := strings.Cut(help("sssctl", "--help"), "Available Commands:")
+	_, list, _ := strings.Cut(help("sssctl", "--help"), "\nCommands:")
 	found := command.FindAllStringSubmatch(list, -1)
 	for _, name := range found {
 		if !strings.Contains(text, "\n.It Cm "+name[1]) {

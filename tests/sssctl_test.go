@@ -105,17 +105,62 @@ func TestDebugLevelSpeaksAndEndsAsThatOfSSSD(t *testing.T) {
 
 func TestSssctlWithoutACommandPrintsItsUsageAndFails(t *testing.T) {
 	s := newSystem(t, defaults)
-	for _, args := range []string{"", "no-such-command", "secrets", "secrets no-such-command"} {
+	for _, args := range []string{"", "secrets"} {
 		got := s.ctl(user(os.Getuid()), "", strings.Fields(args)...)
-		if got.code != 1 || got.stdout != "" {
+		if got.code != 1 || got.stdout != "" || strings.Count(got.stderr, "Usage:") != 1 {
 			t.Errorf("sssctl %s: %+v", args, got)
 		}
-		expect(t, got.stderr, "Usage:", "Available Commands:")
+		expect(t, got.stderr, "Usage: sssctl ", "COMMAND [OPTION...]\n\nCommands:\n")
 	}
 	if got := s.ctl(user(os.Getuid()), "", "--debug", "9", "status"); got.code != 1 {
 		t.Errorf("%+v", got)
 	} else {
 		expect(t, got.stderr, "[sssctl]", "SSSD is not running.\n")
+	}
+}
+
+// TestAWrongCommandLineOfSssctlIsExplained compares all that is said, word for
+// word: one sentence, and what would be right.
+func TestAWrongCommandLineOfSssctlIsExplained(t *testing.T) {
+	s := newSystem(t, defaults)
+	for args, want := range map[string]string{
+		"stats":                  "there is no command \"stats\"; did you mean 'status'?\n'sssctl --help' lists the commands",
+		"frobnicate":             "there is no command \"frobnicate\"\n'sssctl --help' lists the commands",
+		"secrets lst":            "there is no command \"lst\"; did you mean 'list'?\n'sssctl secrets --help' lists the commands",
+		"help logs-fech":         "there is no command \"logs-fech\"; did you mean 'logs-fetch'?\n'sssctl --help' lists the commands",
+		"status now":             "there is an argument too many: \"now\"\nUsage: sssctl status [OPTION...]",
+		"logs-fetch":             "an argument is missing\nUsage: sssctl logs-fetch FILE [OPTION...]",
+		"config-check --frob":    "unknown option: --frob\nUsage: sssctl config-check [OPTION...]",
+		"secrets list --uid all": "\"all\" is not a UID for --uid\nUsage: sssctl secrets list [CONTAINER] [OPTION...]",
+	} {
+		if got := s.ctl(user(os.Getuid()), "", strings.Fields(args)...); got != (said{stderr: "sssctl: " + want + "\n", code: 1}) {
+			t.Errorf("sssctl %s: %+v", args, got)
+		}
+	}
+}
+
+// TestHelpAndVersionSpeakOfThisProduct guards that no help speaks of the
+// framework or of other systems.
+func TestHelpAndVersionSpeakOfThisProduct(t *testing.T) {
+	run := func(program string, args ...string) string {
+		out, err := exec.Command(programs+"/"+program, args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %v: %v", program, args, err)
+		}
+		return string(out)
+	}
+	for _, program := range []string{"sssd", "sssd_kcm", "sssd_secrets", "sssctl"} {
+		if got := run(program, "--version"); !strings.HasPrefix(got, program+" (gosssd) ") || strings.Count(got, "\n") != 1 {
+			t.Errorf("%s --version: %s", program, got)
+		}
+		help := run(program, "--help")
+		expect(t, help, "Usage: "+program+" ", "--root DIR", "--version")
+		refuse(t, help, "true|false", "macOS", "brew", "[flags]", "[command]")
+	}
+	for _, command := range []string{"status", "debug-level", "config-check", "secrets", "secrets get", "completion"} {
+		help := run("sssctl", append(strings.Fields(command), "-h")...)
+		expect(t, help, "\nUsage: sssctl "+command)
+		refuse(t, help, "true|false", "macOS", "brew", "[flags]", "[command]", "Global Flags")
 	}
 }
 
@@ -250,4 +295,15 @@ func TestBashCompletesSssctl(t *testing.T) {
 	expect(t, complete("sssctl", "logs-"), "logs-fetch", "logs-remove")
 	expect(t, complete("sssctl", "debug-level", "--"), "--kcm", "--secrets", "--sssd", "--persist")
 	expect(t, complete("sssctl", "secrets", ""), "list", "get", "set", "delete", "rekey")
+	expect(t, complete("sssctl", "--root", s.root, "config-show", "sec"), "secrets", "secrets/kcm", "secrets/secrets")
+	expect(t, complete("sssctl", "debug-level", ""), "0", "9", "10")
+	expect(t, complete("sssctl", "completion", ""), "bash", "zsh", "fish")
+	s.start()
+	for _, name := range []string{"alpha", "box/", "box/beta"} {
+		if got := s.ctl(user(os.Getuid()), "x", append([]string{"secrets", "set"}, name)...); got.code != 0 {
+			t.Fatalf("%+v", got)
+		}
+	}
+	expect(t, complete("sssctl", "--root", s.root, "secrets", "get", ""), "alpha", "box/")
+	expect(t, complete("sssctl", "--root", s.root, "secrets", "delete", "box/"), "box/beta")
 }

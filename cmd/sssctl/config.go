@@ -21,7 +21,7 @@ func (t *tool) configCheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config-check",
 		Short: "Check sssd.conf and its snippets",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			sources := t.sources()
 			if file != "" {
@@ -44,6 +44,7 @@ func (t *tool) configCheckCommand() *cobra.Command {
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "check `FILE`, and the conf.d beside it")
 	c.Flags().StringVarP(&snippets, "snippet", "s", "", "read snippets from `DIR`")
+	_ = c.MarkFlagDirname("snippet")
 	return c
 }
 
@@ -59,7 +60,8 @@ func (t *tool) configShowCommand() *cobra.Command {
 		Short: "Show the configuration in force and where each value comes from",
 		Long: "Show the configuration that sssd has committed to its database, which is what responders start with.\n" +
 			"Each value is followed by the file and line it comes from, or \"default\".",
-		Args: cobra.MaximumNArgs(1),
+		Args:              arguments(0, 1),
+		ValidArgsFunction: t.first(t.sectionNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			conf, err := confdb.Open(t.root.Path(responder.DatabasePath), responder.Schema(responders.List()))
 			if errors.Is(err, fs.ErrNotExist) {

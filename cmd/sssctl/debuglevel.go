@@ -20,7 +20,8 @@ func (t *tool) debugLevelCommand() *cobra.Command {
 		Long: "Show or change what running services log: a level from 0 to 10, or a mask of bits such as 0x0070.\n" +
 			"Without the name of a service all that run are meant. A change lasts until the service restarts;\n" +
 			"with --persist it is also written to a snippet of sssd.conf, for the next start of sssd.",
-		Args: cobra.MaximumNArgs(1),
+		Args:              arguments(0, 1),
+		ValidArgsFunction: t.first(levelNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			names, some := chosen(named)
 			switch {

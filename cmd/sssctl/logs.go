@@ -24,7 +24,7 @@ func (t *tool) logsRemoveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "logs-remove",
 		Short: "Empty the log files, or delete them",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
 			if remove {
@@ -45,7 +45,7 @@ func (t *tool) logsFetchCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "logs-fetch FILE",
 		Short: "Archive the log files as FILE, a compressed tar archive",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			fmt.Fprintf(c.OutOrStdout(), "Archiving log files into %s...\n", args[0])
 			return archiveLogs(args[0], t.root.Path(responder.LogDir))

@@ -39,6 +39,8 @@ func run(args []string) int {
 	}
 	if said, ok := errors.AsType[sentence](err); ok {
 		fmt.Fprintln(os.Stderr, said)
+	} else if usage, ok := errors.AsType[*usageError](err); ok {
+		printUsageError(os.Stderr, usage)
 	} else if !errors.Is(err, errFound) {
 		fmt.Fprintf(os.Stderr, "sssctl: %v\n", err)
 	}
@@ -65,6 +67,8 @@ func (t *tool) command() *cobra.Command {
 	c.PersistentFlags().StringVar(&t.rootDir, "root", "", "put `DIR` in front of every path")
 	c.PersistentFlags().Int64Var(&t.debug, "debug", 0, "what to say on stderr of the way to sssd, as debug_level `LEVEL`")
 	_ = c.PersistentFlags().MarkHidden("debug")
+	_ = c.MarkPersistentFlagDirname("root")
+	speak(c)
 	c.AddCommand(
 		rootOnly(t.statusCommand()),
 		rootOnly(t.restartCommand()),
@@ -74,6 +78,7 @@ func (t *tool) command() *cobra.Command {
 		rootOnly(t.logsRemoveCommand()),
 		rootOnly(t.logsFetchCommand()),
 		t.secretsCommand(),
+		completionCommand(),
 	)
 	return c
 }
@@ -97,20 +102,6 @@ const forRoot = "root"
 // user may not do there, the files forbid.
 func rootOnly(c *cobra.Command) *cobra.Command {
 	c.Annotations = map[string]string{forRoot: "only"}
-	return c
-}
-
-// group makes a command of others: without one of them it prints its usage on
-// stderr and fails.
-func group(c *cobra.Command) *cobra.Command {
-	c.Args = cobra.ArbitraryArgs
-	c.RunE = func(c *cobra.Command, args []string) error {
-		c.SetOut(os.Stderr)
-		if len(args) > 0 {
-			fmt.Fprintf(os.Stderr, "sssctl: there is no command %q\n", args[0])
-		}
-		return errors.Join(c.Usage(), errFound)
-	}
 	return c
 }
 

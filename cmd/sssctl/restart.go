@@ -20,7 +20,7 @@ func (t *tool) restartCommand() *cobra.Command {
 		Short: "Put an edited sssd.conf into force",
 		Long: "Check sssd.conf and, if it is right, start sssd again in its process. No client is refused meanwhile, also\n" +
 			"where sssd itself and not systemd holds the responders' sockets.",
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			ctx, cancel := context.WithTimeout(context.Background(), restartTime)
 			defer cancel()

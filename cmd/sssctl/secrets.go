@@ -42,9 +42,10 @@ func (t *tool) secretsListCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list [CONTAINER]",
 		Short: "List the names of secrets, of all or of those in a container",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  arguments(0, 1),
 	}
 	below := base(c)
+	c.ValidArgsFunction = t.secretNames(below)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		container := ""
 		if len(args) > 0 {
@@ -72,9 +73,10 @@ func (t *tool) secretsGetCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "get NAME",
 		Short: "Write a secret to stdout",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 	}
 	below := base(c)
+	c.ValidArgsFunction = t.secretNames(below)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if isContainer(args[0]) {
 			return fmt.Errorf("%s is a container; sssctl secrets list shows what is in it", args[0])
@@ -99,9 +101,10 @@ func (t *tool) secretsSetCommand() *cobra.Command {
 		Long: "Store a secret under a name that is not taken, or make the container that NAME ends in a slash for.\n" +
 			"Without VALUE, which other users can see while the command runs, it is read from stdin to its end,\n" +
 			"byte for byte.",
-		Args: cobra.RangeArgs(1, 2),
+		Args: arguments(1, 2),
 	}
 	below := base(c)
+	c.ValidArgsFunction = t.secretNames(below)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		name := args[0]
 		if isContainer(name) {
@@ -138,9 +141,10 @@ func (t *tool) secretsDeleteCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a secret, or an empty container",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 	}
 	below := base(c)
+	c.ValidArgsFunction = t.secretNames(below)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		_, err := t.secret(request{method: http.MethodDelete, base: below(), name: args[0], form: octetType})
 		return err
@@ -152,7 +156,7 @@ func (t *tool) secretsRekeyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rekey",
 		Short: "Encrypt all secrets and credential caches anew, under a new master key",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if _, err := t.secret(request{method: http.MethodPost, base: "/vault/", name: "rekey"}); err != nil {
 				return err

@@ -61,7 +61,7 @@ func (t *tool) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show what runs, since when, and with which configuration",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			services, err := t.services()
 			if err != nil {
