@@ -35,6 +35,7 @@ func Descriptor() responder.Descriptor {
 		Socket:       DefaultSocket,
 		SocketOption: "socket_path",
 		SocketMode:   0o666,
+		Signals:      signals(),
 		LoyalClients: true, // Heimdal's library never makes a second connection
 		Sections: []confdb.Section{{
 			Name:    section,

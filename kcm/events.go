@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"gosssd/kcm/protocol"
+	"gosssd/sbus"
 )
 
 // The signals of the responder's interface on the bus. Each carries the uid,
@@ -13,6 +14,12 @@ const (
 	changed   = "CacheChanged"
 	destroyed = "CacheDestroyed"
 )
+
+// signals declares them.
+func signals() []sbus.Signal {
+	args := []sbus.Arg{{Name: "uid", Type: "u"}, {Name: "name", Type: "s"}, {Name: "principal", Type: "s"}}
+	return []sbus.Signal{{Name: created, Args: args}, {Name: changed, Args: args}, {Name: destroyed, Args: args}}
+}
 
 // event is a signal that is sent once its change is committed.
 type event struct {

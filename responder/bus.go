@@ -2,6 +2,8 @@ package responder
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,11 +25,12 @@ const (
 // monitor, registers, and looks for the next one when that is gone. The
 // responder serves its clients all the while.
 type attachment struct {
-	socket string
-	name   string
-	log    *log.Logger
-	conn   atomic.Pointer[sbus.Conn]
-	drafts drafts
+	socket  string
+	name    string
+	log     *log.Logger
+	signals []sbus.Signal // of the descriptor
+	conn    atomic.Pointer[sbus.Conn]
+	drafts  drafts
 }
 
 func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
@@ -80,6 +83,10 @@ func (a *attachment) emit(member string, values ...any) {
 	if a.conn.Load() == nil {
 		return
 	}
+	if !slices.ContainsFunc(a.signals, func(s sbus.Signal) bool { return s.Name == member }) {
+		a.log.Error("a signal cannot be sent, it is not in the descriptor", "member", log.Cause(member))
+		return
+	}
 	if a.drafts.add(notice{member, values}) {
 		time.AfterFunc(signalDelay, func() {
 			// Taken also where nobody is left to hear them: the first of
@@ -94,6 +101,12 @@ func (a *attachment) emit(member string, values ...any) {
 
 func (a *attachment) send(conn *sbus.Conn, signals []notice) {
 	for _, s := range signals {
-		_ = conn.Emit(sbus.ResponderPath(a.name), sbus.ResponderInterface(a.name), s.member, s.values...)
+		err := conn.Emit(sbus.ResponderPath(a.name), sbus.ResponderInterface(a.name), s.member, s.values...)
+		if errors.Is(err, sbus.ErrClosed) {
+			return // nobody is left to hear of the others
+		}
+		if err != nil {
+			a.log.Warn("a signal cannot be sent", "member", log.Cause(s.member), "error", err)
+		}
 	}
 }

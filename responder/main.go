@@ -147,7 +147,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 		return fmt.Errorf("fd_limit: %w", err)
 	}
 
-	bus := &attachment{socket: f.root.Path(BusSocket), name: d.Name, log: logger}
+	bus := &attachment{socket: f.root.Path(BusSocket), name: d.Name, signals: d.Signals, log: logger}
 	handler, err := construct(&Service{Descriptor: d, Root: f.root, Conf: conf, Log: logger, Signal: bus.emit})
 	if err != nil {
 		return err

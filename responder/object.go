@@ -21,7 +21,7 @@ func (p *process) objects() []sbus.Object {
 		Volatile:      p.volatile,
 		Since:         p.since,
 	})
-	return []sbus.Object{service, sbus.SignalObject(p.descriptor.Name)}
+	return []sbus.Object{service, sbus.ResponderObject(p.descriptor.Name, p.descriptor.Signals)}
 }
 
 func (p *process) volatile() bool {

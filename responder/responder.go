@@ -10,6 +10,7 @@ import (
 
 	"gosssd/confdb"
 	"gosssd/responder/log"
+	"gosssd/sbus"
 )
 
 // Descriptor is all the monitor, the loader and sssctl know of a responder.
@@ -19,6 +20,9 @@ type Descriptor struct {
 	Socket       string           // where it listens by default, below the root
 	SocketOption string           // the option of its section that moves the socket; "" if none does
 	SocketMode   fs.FileMode
+	// Signals are those of its own D-Bus interface, which it sends through
+	// Service.Signal.
+	Signals []sbus.Signal
 	// Check says what is wrong with options whose values are right by
 	// themselves; nil if there is nothing to look at.
 	Check func(conf *confdb.Snapshot) []Mistake
@@ -60,8 +64,8 @@ type Service struct {
 	Root       Root
 	Conf       *confdb.Snapshot // the configuration the process started with
 	Log        *log.Logger
-	// Signal sends a D-Bus signal of the responder's interface on the private
-	// bus; without a monitor it is dropped.
+	// Signal sends a D-Bus signal of Descriptor.Signals, with values of the
+	// declared types; without a monitor it is dropped. It does not wait.
 	Signal func(member string, values ...any)
 }
 

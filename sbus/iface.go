@@ -172,17 +172,13 @@ func ServiceObject(s Service) Object {
 	}}}
 }
 
-// SignalObject declares the signals a responder sends about its own business;
-// for a responder that has none, an object without interfaces.
-func SignalObject(name string) Object {
+// ResponderObject declares the object of a responder's own interface, from
+// which it sends signals about its own business; for a responder that has none,
+// an object without interfaces.
+func ResponderObject(name string, signals []Signal) Object {
 	object := Object{Path: ResponderPath(name)}
-	if name == "kcm" {
-		args := []Arg{{"uid", "u"}, {"name", "s"}, {"principal", "s"}}
-		object.Interfaces = []Interface{{Name: ResponderInterface(name), Signals: []Signal{
-			{Name: "CacheCreated", Args: args},
-			{Name: "CacheChanged", Args: args},
-			{Name: "CacheDestroyed", Args: args},
-		}}}
+	if len(signals) > 0 {
+		object.Interfaces = []Interface{{Name: ResponderInterface(name), Signals: signals}}
 	}
 	return object
 }

@@ -161,11 +161,12 @@ func (r *rule) setArg(key, value string) error {
 	} else if n, is := strings.CutSuffix(number, "namespace"); is {
 		number, kind = n, argNamespace
 	}
-	index, err := strconv.ParseUint(number, 10, 8)
-	if !ok || err != nil || index > maxArgIndex || kind == argNamespace && index != 0 {
+	index, err := strconv.Atoi(number)
+	// Other spellings of a number, as in arg00, would name an argument twice.
+	if !ok || err != nil || number != strconv.Itoa(index) || index < 0 || index > maxArgIndex || kind == argNamespace && index != 0 {
 		return fmt.Errorf("%w: unknown key %q", errRule, key)
 	}
-	r.args = append(r.args, argRule{int(index), kind, value})
+	r.args = append(r.args, argRule{index, kind, value})
 	return nil
 }
 

@@ -60,6 +60,8 @@ func TestMatchRules(t *testing.T) {
 		"path and path_namespace together are invalid":         {rule: "path='/a',path_namespace='/'", invalid: true},
 		"a path that is none is invalid":                       {rule: "path='a'", invalid: true},
 		"arg1namespace is invalid, only arg0 has one":          {rule: "arg1namespace='com'", invalid: true},
+		"an argument has one spelling":                         {rule: "arg0='a',arg0000='b'", invalid: true},
+		"a number has no sign":                                 {rule: "arg+1='a'", invalid: true},
 		"an endless rule is invalid":                           {rule: "arg0='" + strings.Repeat("x", maxRule) + "'", invalid: true},
 	}
 	for name, tc := range tests {
@@ -125,6 +127,7 @@ func FuzzMatchRule(f *testing.F) {
 	f.Add("type='signal',sender='sssd.kcm',path_namespace='/org',arg0='x',arg2path='/a/',arg0namespace='com'")
 	f.Add(`interface=a.b,member='x'\''y',destination=:1.4,path=/`)
 	f.Add("eavesdrop=true,type=error")
+	f.Add("arg0=0,arg0000=")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := parseRule(text)
 		if err != nil {

@@ -46,11 +46,17 @@ func (p *peer) caller() Caller {
 	return c
 }
 
+// errOutside: a peer is known by the number of its process, and 0 means none.
+var errOutside = errors.New("the process is outside of this PID namespace, where it has no number")
+
 // admit takes a new connection on, or closes it.
 func (s *Server) admit(conn *net.UnixConn, id uint64) *peer {
 	cred, err := linux.PeerOf(conn)
 	if err == nil && !s.opts.Admit(cred.UID) {
 		err = errors.New("user is not admitted")
+	}
+	if err == nil && cred.PID == 0 {
+		err = errOutside
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

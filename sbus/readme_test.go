@@ -41,7 +41,7 @@ func TestREADMEShowsTheContract(t *testing.T) {
 
 func contractTables() string {
 	var out strings.Builder
-	for _, object := range []Object{MonitorObject(Monitor{}), ServiceObject(Service{}), SignalObject("kcm")} {
+	for _, object := range []Object{MonitorObject(Monitor{}), ServiceObject(Service{})} {
 		for _, in := range object.Interfaces {
 			fmt.Fprintf(&out, "\nPath `%s`, interface `%s`\n\n| Member | Kind | In | Out | SSSD |\n|---|---|---|---|---|\n", object.Path, in.Name)
 			for _, m := range in.Methods {

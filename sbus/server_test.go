@@ -116,10 +116,16 @@ func (f *fakeService) object() Object {
 	})
 }
 
+// cacheSignals are such as the kcm responder sends.
+func cacheSignals() Object {
+	args := []Arg{{"uid", "u"}, {"name", "s"}, {"principal", "s"}}
+	return ResponderObject("kcm", []Signal{{"CacheCreated", args}, {"CacheChanged", args}, {"CacheDestroyed", args}})
+}
+
 // startResponder attaches a kcm responder to the bus.
 func startResponder(t *testing.T, path string) *Conn {
 	t.Helper()
-	conn := dial(t, path, new(fakeService).object(), SignalObject("kcm"))
+	conn := dial(t, path, new(fakeService).object(), cacheSignals())
 	if err := conn.RequestName(testContext(t), ServiceName("kcm")); err != nil {
 		t.Fatal(err)
 	}

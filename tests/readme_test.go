@@ -5,8 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"gosssd/responder"
 )
 
 // blocks returns the code blocks of a language in a Markdown file.
@@ -49,11 +55,37 @@ func TestTheResponderOfTheReadmeWorks(t *testing.T) {
 	me := user(os.Getuid())
 	hello := `python3 -c 'import socket, os; c = socket.socket(socket.AF_UNIX); c.connect(os.environ["ROOT"] + "/var/run/hello.socket"); print(c.makefile().read())'`
 	expect(t, s.sh(me, hello), "Moin, uid ")
+	heard := s.listen("org.freedesktop.sssd.hello")
+	s.sh(me, hello)
+	select {
+	case signal := <-heard:
+		if signal.Name != "org.freedesktop.sssd.hello.Greeted" || !slices.Equal(signal.Body, []any{uint32(os.Getuid())}) {
+			t.Errorf("heard %v", signal)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("nothing is heard of a signal that the descriptor declares")
+	}
 	expect(t, s.sh(me, hello+`; "$BIN"/sssctl --root "$ROOT" status`), "hello", "running")
 	expect(t, s.sh(me, hello+`; busctl --address="$BUS" call sssd.hello /org/freedesktop/sssd/service org.freedesktop.sssd.service Counters`), "clients")
 
 	s.configure("[hello]\ngreating = Moin\n")
 	expect(t, s.shFails(me, `"$BIN"/sssctl --root "$ROOT" config-check`), "greating", "Did you mean 'greeting'?")
+}
+
+// listen hears the signals of an interface on the private bus.
+func (s *system) listen(iface string) <-chan *dbus.Signal {
+	s.t.Helper()
+	conn, err := dbus.Connect("unix:path=" + s.path(responder.BusSocket))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	signals := make(chan *dbus.Signal, 100)
+	conn.Signal(signals)
+	if err := conn.AddMatchSignal(dbus.WithMatchInterface(iface)); err != nil {
+		s.t.Fatal(err)
+	}
+	return signals
 }
 
 // buildOver builds packages with files laid over the tree, and makes the

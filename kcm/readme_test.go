@@ -1,0 +1,27 @@
+package kcm
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestTheREADMEListsTheSignals(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range Descriptor().Signals {
+		var args []string
+		for _, arg := range signal.Args {
+			args = append(args, fmt.Sprintf("`%s` %s", arg.Type, arg.Name))
+		}
+		if row := fmt.Sprintf("| %s | %s |\n", signal.Name, strings.Join(args, ", ")); !strings.Contains(string(text), row) {
+			t.Errorf("README.md lacks %q", row)
+		}
+	}
+	if len(Descriptor().Signals) != 3 {
+		t.Errorf("%d signals, and README.md lists 3", len(Descriptor().Signals))
+	}
+}
