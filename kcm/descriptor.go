@@ -36,6 +36,8 @@ func Descriptor() responder.Descriptor {
 		SocketOption: "socket_path",
 		SocketMode:   0o666,
 		Signals:      signals(),
+		Methods:      methods(),
+		Changed:      storageChange,
 		LoyalClients: true, // Heimdal's library never makes a second connection
 		Sections: []confdb.Section{{
 			Name:    section,

@@ -15,6 +15,7 @@ const (
 
 // keep does what time asks for: it purges and evicts, until ctx ends.
 func (s *Server) keep(ctx context.Context) {
+	s.tellLeftBehind(ctx)
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
 	interval := s.settings.Load().purgeInterval

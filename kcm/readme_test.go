@@ -5,9 +5,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"gosssd/sbus"
 )
 
-func TestTheREADMEListsTheSignals(t *testing.T) {
+func TestTheREADMEListsSignalsAndMethods(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -20,6 +22,21 @@ func TestTheREADMEListsTheSignals(t *testing.T) {
 		if row := fmt.Sprintf("| %s | %s |\n", signal.Name, strings.Join(args, ", ")); !strings.Contains(string(text), row) {
 			t.Errorf("README.md lacks %q", row)
 		}
+	}
+	list := func(args []sbus.Arg) string {
+		var texts []string
+		for _, arg := range args {
+			texts = append(texts, fmt.Sprintf("`%s` %s", arg.Type, arg.Name))
+		}
+		return strings.Join(texts, ", ")
+	}
+	for _, method := range Descriptor().Methods {
+		if row := fmt.Sprintf("| %s | %s | %s |\n", method.Name, list(method.In), list(method.Out)); !strings.Contains(string(text), row) {
+			t.Errorf("README.md lacks %q", row)
+		}
+	}
+	if len(Descriptor().Methods) != 2 {
+		t.Errorf("%d methods, and README.md lists 2", len(Descriptor().Methods))
 	}
 	if len(Descriptor().Signals) != 3 {
 		t.Errorf("%d signals, and README.md lists 3", len(Descriptor().Signals))

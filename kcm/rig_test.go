@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -29,6 +30,7 @@ type rig struct {
 	server  *Server
 	store   *fakeStore
 	clock   atomic.Int64
+	earlier *fakeStore // the storage before; nil if there is none
 	logged  *buffer
 	signals *buffer
 
@@ -58,13 +60,21 @@ func (r *rig) start(set conf) {
 	}
 	open := func(string) (Store, error) { return r.store, r.store.fail("open") }
 	now := func() time.Time { return time.Unix(r.clock.Load(), 0) }
-	server := newServer(service, open, now, &randomness{source: rand.NewChaCha8([32]byte{1})})
+	server := newServer(service, Stores{Open: open, OpenExisting: r.openExisting}, now, &randomness{source: rand.NewChaCha8([32]byte{1})})
 	r.server = server
 	r.t.Cleanup(func() {
 		if err := server.Close(); err != nil {
 			r.t.Error(err)
 		}
 	})
+}
+
+// openExisting opens the storage before.
+func (r *rig) openExisting(string) (Store, error) {
+	if r.earlier == nil {
+		return nil, fs.ErrNotExist
+	}
+	return r.earlier, nil
 }
 
 func snapshot(t testing.TB, set conf) *confdb.Snapshot {

@@ -20,6 +20,9 @@ type Server struct {
 	requests atomic.Uint64
 	failures atomic.Uint64
 
+	openExisting func(storage string) (Store, error)
+	moving       sync.Mutex // held while caches are brought from another storage
+
 	stopKeeper context.CancelFunc
 	keeper     sync.WaitGroup
 	reloaded   chan struct{}
@@ -35,24 +38,33 @@ type Server struct {
 var (
 	_ responder.Handler  = (*Server)(nil)
 	_ responder.Volatile = (*Server)(nil)
+	_ responder.Callee   = (*Server)(nil)
 )
 
-// New returns the constructor of the responder. open is called with the word
-// of ccache_storage when records are first needed, and again with the next
-// request if it failed. random must yield unpredictable bytes and, like now,
+// Stores opens what the words of ccache_storage name.
+type Stores struct {
+	// Open is called when records are first needed, and again with the next
+	// request if it failed.
+	Open func(storage string) (Store, error)
+	// OpenExisting opens a storage that caches are taken from. The error wraps
+	// fs.ErrNotExist if there is none.
+	OpenExisting func(storage string) (Store, error)
+}
+
+// New returns the constructor of the responder. random must yield unpredictable bytes and, like now,
 // be usable by many goroutines at once.
-func New(open func(storage string) (Store, error), now func() time.Time, random io.Reader) responder.Constructor {
+func New(stores Stores, now func() time.Time, random io.Reader) responder.Constructor {
 	return func(service *responder.Service) (responder.Handler, error) {
-		return newServer(service, open, now, random), nil
+		return newServer(service, stores, now, random), nil
 	}
 }
 
-func newServer(service *responder.Service, open func(string) (Store, error), now func() time.Time, random io.Reader) *Server {
+func newServer(service *responder.Service, stores Stores, now func() time.Time, random io.Reader) *Server {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{now: now, random: random, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
+	s := &Server{now: now, random: random, openExisting: stores.OpenExisting, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
 	s.settings.Store(settingsOf(service.Conf))
 	storage := service.Conf.Section(section).String("ccache_storage")
-	s.users = newUsers(storage, open, service.Log, service.Signal)
+	s.users = newUsers(storage, stores.Open, service.Log, service.Signal)
 	s.keeper.Go(func() { s.keep(ctx) })
 	return s
 }

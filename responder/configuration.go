@@ -14,15 +14,16 @@ import (
 	"gosssd/confdb"
 )
 
-// Mistake is what is wrong with an option whose value is right by itself.
-type Mistake struct {
+// Remark is what is to be said of an option whose value is right by itself.
+type Remark struct {
 	Section, Key string
 	Text         string // what is wrong, and the cure
 }
 
-// LoadConfig reads sssd.conf, and checks it by itself and against this machine:
-// the programs, directories and files that it names. The error is for a
-// directory that cannot be listed; what is wrong is in the findings.
+// LoadConfig reads sssd.conf, and checks it by itself, against this machine
+// (the programs, directories and files that it names) and against the
+// configuration in force. The error is for a directory that cannot be listed;
+// what is wrong is in the findings.
 func LoadConfig(sources confdb.Sources, root Root, list []Descriptor) (*confdb.Config, error) {
 	config, err := confdb.Load(sources, Schema(list))
 	if err != nil {
@@ -42,14 +43,24 @@ func LoadConfig(sources confdb.Sources, root Root, list []Descriptor) (*confdb.C
 				config.Tell(confdb.Unusable, d.Section(), key, text)
 			}
 		}
-		if d.Check == nil {
-			continue
+		if d.Check != nil {
+			tell(config, confdb.Unusable, d.Check(conf))
 		}
-		for _, m := range d.Check(conf) {
-			config.Tell(confdb.Unusable, m.Section, m.Key, m.Text)
+	}
+	if inForce, err := confdb.Open(root.Path(DatabasePath), Schema(list)); err == nil {
+		for _, d := range list {
+			if d.Changed != nil {
+				tell(config, confdb.Warning, d.Changed(inForce, conf))
+			}
 		}
 	}
 	return config, nil
+}
+
+func tell(config *confdb.Config, kind confdb.FindingKind, remarks []Remark) {
+	for _, r := range remarks {
+		config.Tell(kind, r.Section, r.Key, r.Text)
+	}
 }
 
 // checkCommand looks at the program that the monitor is to start. The key is

@@ -19,9 +19,9 @@ func checkedDescriptor() Descriptor {
 			{Key: "socket_path", Kind: confdb.Path},
 			{Key: "colour", Kind: confdb.String},
 		}}},
-		Check: func(conf *confdb.Snapshot) []Mistake {
+		Check: func(conf *confdb.Snapshot) []Remark {
 			if conf.Section("test").String("colour") == "green" {
-				return []Mistake{{Section: "test", Key: "colour", Text: "green is sold out"}}
+				return []Remark{{Section: "test", Key: "colour", Text: "green is sold out"}}
 			}
 			return nil
 		},

@@ -2,6 +2,7 @@ package responder
 
 import (
 	"context"
+	"slices"
 
 	"gosssd/responder/log"
 	"gosssd/sbus"
@@ -21,7 +22,21 @@ func (p *process) objects() []sbus.Object {
 		Volatile:      p.volatile,
 		Since:         p.since,
 	})
-	return []sbus.Object{service, sbus.ResponderObject(p.descriptor.Name, p.descriptor.Signals)}
+	return []sbus.Object{service, sbus.ResponderObject(p.descriptor.Name, p.descriptor.Signals, p.methods())}
+}
+
+// methods are those that the descriptor declares, with the handler behind them.
+func (p *process) methods() []sbus.Method {
+	methods := slices.Clone(p.descriptor.Methods)
+	callee, ok := p.handler.(Callee)
+	for i := range methods {
+		if name := methods[i].Name; ok {
+			methods[i].Call = func(ctx context.Context, _ sbus.Caller, args []any) ([]any, error) {
+				return callee.Call(ctx, name, args)
+			}
+		}
+	}
+	return methods
 }
 
 func (p *process) volatile() bool {

@@ -23,9 +23,16 @@ type Descriptor struct {
 	// Signals are those of its own D-Bus interface, which it sends through
 	// Service.Signal.
 	Signals []sbus.Signal
+	// Methods are those of the same interface, without Call: the handler, a
+	// Callee, answers them. Everybody on the private bus may call them, which
+	// is root, and the user sssd runs as.
+	Methods []sbus.Method
 	// Check says what is wrong with options whose values are right by
 	// themselves; nil if there is nothing to look at.
-	Check func(conf *confdb.Snapshot) []Mistake
+	Check func(conf *confdb.Snapshot) []Remark
+	// Changed says what an administrator must know of the step from the
+	// configuration in force to the next one; nil if there is nothing.
+	Changed func(inForce, next *confdb.Snapshot) []Remark
 	// LoyalClients says that clients keep one connection and cannot make
 	// another, as Heimdal's do: an idle one is closed only when descriptors
 	// run short.
@@ -89,6 +96,13 @@ type Handler interface {
 	// Close ends the handler's own goroutines and releases what it holds,
 	// after the last Serve has returned.
 	Close() error
+}
+
+// Callee is implemented by a Handler whose descriptor declares methods.
+type Callee interface {
+	// Call answers a method, with arguments and results of the declared
+	// types. Other calls of the monitor wait meanwhile.
+	Call(ctx context.Context, method string, args []any) ([]any, error)
 }
 
 // Volatile is implemented by a Handler that may keep the only copy of

@@ -173,12 +173,12 @@ func ServiceObject(s Service) Object {
 }
 
 // ResponderObject declares the object of a responder's own interface, from
-// which it sends signals about its own business; for a responder that has none,
-// an object without interfaces.
-func ResponderObject(name string, signals []Signal) Object {
+// which it sends signals about its own business, and its methods; for a
+// responder that has neither, an object without interfaces.
+func ResponderObject(name string, signals []Signal, methods []Method) Object {
 	object := Object{Path: ResponderPath(name)}
-	if len(signals) > 0 {
-		object.Interfaces = []Interface{{Name: ResponderInterface(name), Signals: signals}}
+	if len(signals)+len(methods) > 0 {
+		object.Interfaces = []Interface{{Name: ResponderInterface(name), Signals: signals, Methods: methods}}
 	}
 	return object
 }

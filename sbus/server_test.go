@@ -119,7 +119,7 @@ func (f *fakeService) object() Object {
 // cacheSignals are such as the kcm responder sends.
 func cacheSignals() Object {
 	args := []Arg{{"uid", "u"}, {"name", "s"}, {"principal", "s"}}
-	return ResponderObject("kcm", []Signal{{"CacheCreated", args}, {"CacheChanged", args}, {"CacheDestroyed", args}})
+	return ResponderObject("kcm", []Signal{{"CacheCreated", args}, {"CacheChanged", args}, {"CacheDestroyed", args}}, nil)
 }
 
 // startResponder attaches a kcm responder to the bus.

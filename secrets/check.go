@@ -13,8 +13,8 @@ import (
 )
 
 // checkProxies says which users' Custodia servers cannot be asked, and why.
-func checkProxies(conf *confdb.Snapshot) []responder.Mistake {
-	var mistakes []responder.Mistake
+func checkProxies(conf *confdb.Snapshot) []responder.Remark {
+	var mistakes []responder.Remark
 	proxies := Resolve(conf).Proxies
 	for _, uid := range slices.Sorted(maps.Keys(proxies)) {
 		p, section := proxies[uid], userPrefix+strconv.FormatUint(uint64(uid), 10)
@@ -23,7 +23,7 @@ func checkProxies(conf *confdb.Snapshot) []responder.Mistake {
 			if at, ok := errors.AsType[*optionError](err); ok && conf.Section(section).IsSet(at.key) {
 				key = at.key
 			}
-			mistakes = append(mistakes, responder.Mistake{Section: section, Key: key, Text: fmt.Sprintf("no request of this user can be served: %v", err)})
+			mistakes = append(mistakes, responder.Remark{Section: section, Key: key, Text: fmt.Sprintf("no request of this user can be served: %v", err)})
 		}
 		for _, file := range []struct{ key, path string }{{"capath", p.CAPath}, {"cacert", p.CACert}, {"cert", p.Cert}, {"key", p.Key}} {
 			if file.path == "" {
@@ -34,7 +34,7 @@ func checkProxies(conf *confdb.Snapshot) []responder.Mistake {
 				at = "secrets" // whose options are defaults
 			}
 			if text := responder.CheckFile(file.path); text != "" {
-				mistakes = append(mistakes, responder.Mistake{Section: at, Key: file.key, Text: text})
+				mistakes = append(mistakes, responder.Remark{Section: at, Key: file.key, Text: text})
 			}
 		}
 	}

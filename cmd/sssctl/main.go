@@ -77,6 +77,7 @@ func (t *tool) command() *cobra.Command {
 		t.configShowCommand(),
 		rootOnly(t.logsRemoveCommand()),
 		rootOnly(t.logsFetchCommand()),
+		t.ccacheCommand(),
 		t.secretsCommand(),
 		completionCommand(),
 	)

@@ -17,8 +17,11 @@ import (
 func main() { os.Exit(responder.Main(kcm.Descriptor(), construct)) }
 
 func construct(s *responder.Service) (responder.Handler, error) {
-	open := func(storage string) (kcm.Store, error) { return openStore(s.Root, storage) }
-	return kcm.New(open, time.Now, rand.Reader)(s)
+	stores := kcm.Stores{
+		Open:         func(storage string) (kcm.Store, error) { return openStore(s.Root, storage) },
+		OpenExisting: func(storage string) (kcm.Store, error) { return openExisting(s.Root, storage) },
+	}
+	return kcm.New(stores, time.Now, rand.Reader)(s)
 }
 
 // openStore returns what [kcm] ccache_storage names.
@@ -33,4 +36,14 @@ func openStore(root responder.Root, storage string) (kcm.Store, error) {
 		return kcm.NewMemory(), nil
 	}
 	return nil, fmt.Errorf("there is no storage %q", storage)
+}
+
+// openExisting returns a storage that caches are taken from. It makes none
+// where none is.
+func openExisting(root responder.Root, storage string) (kcm.Store, error) {
+	file := map[string]string{"secrets": "secrets.db", "secdb": "kcm.db"}[storage]
+	if _, err := os.Stat(root.Path(responder.SecretsDir + "/" + file)); err != nil {
+		return nil, err
+	}
+	return openStore(root, storage)
 }
