@@ -21,7 +21,7 @@ func change(t *testing.T) *rig {
 	c.must(protocol.OpStore, name("1000:old"), service("bob", "host/a"))
 	c.must(protocol.OpSetDefaultCache, name("1000:old"))
 	r := newRig(t, nil)
-	r.earlier = before.store
+	r.earlier.Store(before.store)
 	return r
 }
 
@@ -57,7 +57,7 @@ func TestCachesAreBroughtFromTheStorageBefore(t *testing.T) {
 		t.Errorf("default is %q", got)
 	}
 	r.checkStore(1000)
-	if left := r.earlier.records(1000); len(left) != 0 {
+	if left := r.earlier.Load().records(1000); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	if got := r.signals.take(); strings.Count(got, created) != 2 {
@@ -79,7 +79,7 @@ func TestACacheInUseIsNotReplacedByAnOlderOne(t *testing.T) {
 		t.Errorf("default is %q", got)
 	}
 	r.checkStore(1000)
-	if left := r.earlier.records(1000); len(left) != 0 {
+	if left := r.earlier.Load().records(1000); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -87,7 +87,7 @@ func TestACacheInUseIsNotReplacedByAnOlderOne(t *testing.T) {
 // TestAMoveThatIsBrokenOffLosesNothing fails each of its two commits.
 func TestAMoveThatIsBrokenOffLosesNothing(t *testing.T) {
 	r := change(t)
-	before := r.earlier.records(1000)
+	before := r.earlier.Load().records(1000)
 	r.store.largest = 10 // a quota
 	if _, err := r.move(1000); err == nil {
 		t.Error("a commit that was refused is no error")
@@ -97,20 +97,20 @@ func TestAMoveThatIsBrokenOffLosesNothing(t *testing.T) {
 	if _, err := r.move(1000); err == nil {
 		t.Error("a commit that failed is no error")
 	}
-	if !maps.EqualFunc(before, r.earlier.records(1000), func(a, b []byte) bool { return string(a) == string(b) }) {
+	if !maps.EqualFunc(before, r.earlier.Load().records(1000), func(a, b []byte) bool { return string(a) == string(b) }) {
 		t.Error("caches are gone that were not moved")
 	}
 	r.store.set("", nil)
-	r.earlier.set("commit", errDisk)
+	r.earlier.Load().set("commit", errDisk)
 	if got, err := r.move(1000); err == nil || got != [3]uint32{2, 0, 0} {
 		t.Errorf("the removal failed: %v, %v", got, err)
 	}
-	r.earlier.set("", nil)
+	r.earlier.Load().set("", nil)
 	c := r.client(1000)
 	c.must(protocol.OpStore, name("1000"), service("alice", "host/new"))
 	r.mustMove(1000, 0, 2, 0)
 	equal(t, "credentials", c.servers("1000"), []string{tgs, "host/new@" + realm})
-	if left := r.earlier.records(1000); len(left) != 0 {
+	if left := r.earlier.Load().records(1000); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	r.checkStore(1000)
@@ -119,11 +119,11 @@ func TestAMoveThatIsBrokenOffLosesNothing(t *testing.T) {
 func TestADamagedRecordStaysInTheStorageBefore(t *testing.T) {
 	r := change(t)
 	damaged := map[string][]byte{"ccache/nonsense": {1}}
-	if err := r.earlier.Commit(context.Background(), 1000, damaged); err != nil {
+	if err := r.earlier.Load().Commit(context.Background(), 1000, damaged); err != nil {
 		t.Fatal(err)
 	}
 	r.mustMove(1000, 2, 0, 1)
-	if left := r.earlier.records(1000); len(left) != 1 || left["ccache/nonsense"] == nil {
+	if left := r.earlier.Load().records(1000); len(left) != 1 || left["ccache/nonsense"] == nil {
 		t.Errorf("left behind: %v", left)
 	}
 	r.checkStore(1000)
@@ -138,7 +138,7 @@ func TestCachesAreMovedFromAnotherPersistentStorageOnly(t *testing.T) {
 			}
 		}
 	}
-	r.earlier = nil
+	r.earlier.Store(nil)
 	r.mustMove(1000, 0, 0, 0)
 }
 
@@ -148,7 +148,9 @@ func TestCachesThatWereLeftBehindAreTold(t *testing.T) {
 	if got := r.logged.String(); !strings.Contains(got, "'sssctl ccache move'") || !strings.Contains(got, "[users: 1]") && !strings.Contains(got, "users=1") && !strings.Contains(got, "users 1") {
 		t.Errorf("the log: %s", got)
 	}
-	conf := func(storage string) *confdb.Snapshot { return snapshot(t, map[string]string{"ccache_storage": storage}) }
+	conf := func(storage string) *confdb.Snapshot {
+		return snapshot(t, map[string]string{"ccache_storage": storage})
+	}
 	for change, want := range map[[2]string]string{
 		{"secrets", "secdb"}: "'sssctl ccache move'", {"secdb", "memory"}: "'sssctl ccache move'",
 		{"memory", "secrets"}: "until it ends", {"secrets", "Secrets"}: "",

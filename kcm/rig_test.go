@@ -30,7 +30,7 @@ type rig struct {
 	server  *Server
 	store   *fakeStore
 	clock   atomic.Int64
-	earlier *fakeStore // the storage before; nil if there is none
+	earlier atomic.Pointer[fakeStore] // the storage before; nil if there is none
 	logged  *buffer
 	signals *buffer
 
@@ -71,10 +71,10 @@ func (r *rig) start(set conf) {
 
 // openExisting opens the storage before.
 func (r *rig) openExisting(string) (Store, error) {
-	if r.earlier == nil {
-		return nil, fs.ErrNotExist
+	if earlier := r.earlier.Load(); earlier != nil {
+		return earlier, nil
 	}
-	return r.earlier, nil
+	return nil, fs.ErrNotExist
 }
 
 func snapshot(t testing.TB, set conf) *confdb.Snapshot {
