@@ -1,0 +1,103 @@
+package kdc
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
+
+	"gosssd/kcm/protocol"
+)
+
+// A FILE cache of version 4 begins with its version, the length of a list of
+// tags, and for us one tag: the offset of the KDC's clock (krb5's
+// doc/formats/ccache_file_format).
+const (
+	fileVersion  = 0x0504
+	tagOffset    = 1
+	offsetLength = 8
+)
+
+// wantsLibrary reports whether a KDC's refusal says that it wants something
+// that libkrb5 can do and this package cannot, above all armor (FAST), which
+// Active Directory demands by KDC_ERR_POLICY.
+func wantsLibrary(err error) bool {
+	var refused *Refused
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Code {
+	case errorcode.KDC_ERR_POLICY, errorcode.KDC_ERR_ETYPE_NOSUPP,
+		errorcode.KDC_ERR_PADATA_TYPE_NOSUPP, errorcode.KDC_ERR_PREAUTH_REQUIRED:
+		return true
+	}
+	return false
+}
+
+// RenewByKinit asks for tgt anew by "kinit -R", which can all that libkrb5
+// can. The ticket lies in a private directory below dir for as long as that
+// takes.
+func RenewByKinit(ctx context.Context, dir string, tgt protocol.Credential, offset time.Duration) (_ protocol.Credential, err error) {
+	private, err := os.MkdirTemp(dir, "renew-")
+	if err != nil {
+		return protocol.Credential{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(private)) }()
+	path := filepath.Join(private, "ccache")
+	if err := os.WriteFile(path, encodeFile(tgt, offset), 0o600); err != nil {
+		return protocol.Credential{}, err
+	}
+	cmd := exec.CommandContext(ctx, "kinit", "-R", "-c", "FILE:"+path)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "KRB5CCNAME=FILE:"+path)
+	cmd.WaitDelay = time.Second
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return protocol.Credential{}, fmt.Errorf("kinit -R: %w: %s", err, strings.TrimSpace(string(output[:min(len(output), 1024)])))
+	}
+	written, err := os.ReadFile(path)
+	if err != nil {
+		return protocol.Credential{}, err
+	}
+	return decodeFile(written, tgt)
+}
+
+// encodeFile writes a FILE cache with one credential.
+func encodeFile(tgt protocol.Credential, offset time.Duration) []byte {
+	b := binary.BigEndian.AppendUint16(nil, fileVersion)
+	b = binary.BigEndian.AppendUint16(b, 2+2+offsetLength)
+	b = binary.BigEndian.AppendUint16(b, tagOffset)
+	b = binary.BigEndian.AppendUint16(b, offsetLength)
+	b = binary.BigEndian.AppendUint32(b, uint32(int32(offset/time.Second)))
+	b = binary.BigEndian.AppendUint32(b, 0) // microseconds
+	b = protocol.AppendPrincipal(b, tgt.Client)
+	return protocol.AppendCredential(b, tgt)
+}
+
+// decodeFile finds the credential with the names of tgt in a FILE cache.
+func decodeFile(b []byte, tgt protocol.Credential) (protocol.Credential, error) {
+	r := protocol.NewReader(b)
+	version := r.Uint16()
+	for n := r.Uint16(); n > 0 && r.Err() == nil; n-- {
+		r.Uint8()
+	}
+	r.Principal()
+	if r.Err() != nil || version != fileVersion {
+		return protocol.Credential{}, errors.New("kinit wrote a cache that is not of version 4")
+	}
+	for r.Len() > 0 {
+		c := r.Credential()
+		if r.Err() != nil {
+			return protocol.Credential{}, fmt.Errorf("kinit's cache: %w", r.Err())
+		}
+		if c.Server.Equal(tgt.Server) && c.Client.Equal(tgt.Client) {
+			return c, nil
+		}
+	}
+	return protocol.Credential{}, errors.New("kinit wrote a cache without the ticket")
+}
