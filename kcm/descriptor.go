@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder"
 )
 
@@ -51,7 +52,7 @@ func options() []confdb.Option {
 	return []confdb.Option{
 		{Key: "socket_path", Kind: confdb.Path, Default: DefaultSocket,
 			Text: "Where the responder listens, unless systemd holds the socket"},
-		{Key: "ccache_storage", Kind: confdb.Word, Default: StorageSecrets, Words: []string{StorageSecrets, StorageSecdb, StorageMemory},
+		{Key: "ccache_storage", Kind: confdb.Word, Default: layout.Current().Storage, Words: []string{StorageSecrets, StorageSecdb, StorageMemory},
 			Text: "Where caches are kept: by the secrets service, in a database of this responder, or in memory only"},
 		{Key: "max_ccaches", Kind: confdb.Int, Default: "0", Live: true,
 			Text: "How many caches all users together may have; 0 is without limit"},

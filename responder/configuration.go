@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 )
 
 // Remark is what is to be said of an option whose value is right by itself.
@@ -47,7 +48,7 @@ func LoadConfig(sources confdb.Sources, root Root, list []Descriptor) (*confdb.C
 			tell(config, confdb.Unusable, d.Check(conf))
 		}
 	}
-	if inForce, err := confdb.Open(root.Path(DatabasePath), Schema(list)); err == nil {
+	if inForce, err := confdb.Open(root.Path(layout.Current().Database), Schema(list)); err == nil {
 		for _, d := range list {
 			if d.Changed != nil {
 				tell(config, confdb.Warning, d.Changed(inForce, conf))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 )
 
 // checkedDescriptor is a responder whose socket can be moved, and which looks
@@ -97,7 +98,7 @@ func TestWhyAResponderCannotStartIsInItsOwnLog(t *testing.T) {
 	}
 	args := os.Args
 	defer func() { os.Args = args }()
-	database := root.Path(DatabasePath)
+	database := root.Path(layout.Current().Database)
 	if err := os.WriteFile(database, []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}

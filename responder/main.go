@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/linux"
 	"gosssd/responder/log"
 )
@@ -105,7 +106,7 @@ func parseFlags(d Descriptor, args []string, stdout, stderr io.Writer) (f flags,
 		return f, exitUsage, true
 	}
 	if f.database == "" {
-		f.database = f.root.Path(DatabasePath)
+		f.database = f.root.Path(layout.Current().Database)
 	}
 	return f, exitOK, false
 }
@@ -147,7 +148,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 		return fmt.Errorf("fd_limit: %w", err)
 	}
 
-	bus := &attachment{socket: f.root.Path(BusSocket), name: d.Name, signals: d.Signals, log: logger}
+	bus := &attachment{socket: f.root.Path(layout.Current().Bus), name: d.Name, signals: d.Signals, log: logger}
 	handler, err := construct(&Service{Descriptor: d, Root: f.root, Conf: conf, Log: logger, Signal: bus.emit})
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"gosssd/layout"
 )
 
 // Root is the directory in front of every path, as in systemctl --root; ""
@@ -20,15 +22,12 @@ func MakeRoot(dir string) (Root, error) {
 	return Root(absolute), err
 }
 
-// The places of sssd, below the root.
+// The places that both forms of the product share, below the root.
 const (
-	ConfigFile   = "/etc/sssd/sssd.conf"
-	SnippetDir   = "/etc/sssd/conf.d"
-	DatabasePath = "/var/lib/sss/db/config.db"
-	SecretsDir   = "/var/lib/sss/secrets"
-	BusSocket    = "/var/lib/sss/pipes/private/sbus-monitor"
-	LogDir       = "/var/log/sssd"
-	PIDFile      = "/run/sssd.pid"
+	ConfigFile = "/etc/sssd/sssd.conf"
+	SnippetDir = "/etc/sssd/conf.d"
+	SecretsDir = "/var/lib/sss/secrets"
+	LogDir     = "/var/log/sssd"
 )
 
 // Path puts the root in front of an absolute path.
@@ -50,11 +49,11 @@ func (r Root) MakeDirs() error {
 		path string
 		mode os.FileMode
 	}{
-		{filepath.Dir(DatabasePath), 0o700},
+		{filepath.Dir(layout.Current().Database), 0o700},
 		{SecretsDir, 0o700},
-		{filepath.Dir(BusSocket), 0o750},
+		{filepath.Dir(layout.Current().Bus), 0o750},
 		{LogDir, 0o750},
-		{filepath.Dir(PIDFile), 0o755},
+		{filepath.Dir(layout.Current().PIDFile), 0o755},
 	} {
 		path := r.Path(dir.path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

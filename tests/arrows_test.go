@@ -19,13 +19,15 @@ type arrow struct {
 // The arrows of ARCHITECTURE.md.
 var arrows = []arrow{
 	{from: "gosssd/linux", never: []string{"gosssd/..."}},
+	{from: "gosssd/layout", never: []string{"gosssd/..."}},
 	{from: "gosssd/confdb", never: []string{"gosssd/..."}, except: []string{"gosssd/linux"}},
 	{from: "gosssd/sbus", never: []string{"gosssd/..."}, except: []string{"gosssd/linux"}},
 	{from: "gosssd/kcm/protocol", never: []string{"gosssd/..."}},
 	{from: "gosssd/secrets/records", never: []string{"gosssd/..."}},
 	{from: "gosssd/secrets/vault", never: []string{"gosssd/..."}, except: []string{"gosssd/secrets/records", "gosssd/linux"}},
-	{from: "gosssd/responder/...", never: []string{"gosssd/..."}, except: []string{"gosssd/responder/...", "gosssd/confdb", "gosssd/sbus", "gosssd/linux"}},
+	{from: "gosssd/responder/...", never: []string{"gosssd/..."}, except: []string{"gosssd/responder/...", "gosssd/confdb", "gosssd/sbus", "gosssd/linux", "gosssd/layout"}},
 	{from: "gosssd/kcm/...", never: []string{"gosssd/secrets/...", "gosssd/cmd/...", "net/http"}},
+	{from: "gosssd/kdc/...", never: []string{"gosssd/..."}, except: []string{"gosssd/kdc/...", "gosssd/kcm/protocol"}},
 	{from: "gosssd/secrets/...", never: []string{"gosssd/kcm/...", "gosssd/cmd/..."}},
 	{from: "gosssd/cmd/sssd", never: []string{"net/http", "go.etcd.io/bbolt"}},
 	{from: "gosssd/cmd/sssd_kcm", never: []string{"net/http"}},

@@ -14,6 +14,7 @@ import (
 
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/linux"
 	"gosssd/responder"
 )
@@ -30,7 +31,7 @@ const (
 // being written.
 func TestGenconfKilledAtAnyMomentLeavesTheOldDatabaseOrTheNew(t *testing.T) {
 	s := newSystem(t, defaults).start()
-	database := s.path(responder.DatabasePath)
+	database := s.path(layout.Current().Database)
 	beside := linux.Beside(database)
 	s.configure(numbered(0))
 	_, whole, code := s.sssdOnce("--genconf")
@@ -119,7 +120,7 @@ func TestGenconfSectionReplacesOneSection(t *testing.T) {
 		t.Error("a bad file changes the database")
 	}
 	expect(t, s.genconf(exitConfig, "--config=/nonexistent"), "/nonexistent: file does not exist")
-	if err := os.Remove(s.path(responder.DatabasePath)); err != nil {
+	if err := os.Remove(s.path(layout.Current().Database)); err != nil {
 		t.Fatal(err)
 	}
 	s.configure(numbered(4))
@@ -157,7 +158,7 @@ func numbered(n int) string {
 // database reads the configuration database, which must be there and whole.
 func (s *system) database() *confdb.Snapshot {
 	s.t.Helper()
-	snapshot, err := confdb.Open(s.path(responder.DatabasePath), responder.Schema(responders.List()))
+	snapshot, err := confdb.Open(s.path(layout.Current().Database), responder.Schema(responders.List()))
 	if err != nil {
 		s.t.Fatal(err)
 	}

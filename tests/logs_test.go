@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gosssd/kcm/protocol"
+	"gosssd/layout"
 	"gosssd/responder"
 )
 
@@ -250,9 +251,9 @@ func TestSssdBecomesADaemonThatServes(t *testing.T) {
 	if out, code := daemon(); code != 0 || out != "" {
 		t.Fatalf("sssd -D ends with %d: %s", code, out)
 	}
-	pid := responder.Holder(s.path(responder.PIDFile))
+	pid := responder.Holder(s.path(layout.Current().PIDFile))
 	t.Cleanup(func() {
-		if pid != 0 && responder.Holder(s.path(responder.PIDFile)) == pid {
+		if pid != 0 && responder.Holder(s.path(layout.Current().PIDFile)) == pid {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	})
@@ -263,7 +264,7 @@ func TestSssdBecomesADaemonThatServes(t *testing.T) {
 	if session, err := unix.Getsid(pid); err != nil || session != pid {
 		t.Errorf("the daemon is in session %d, %v; want one of its own", session, err)
 	}
-	info, err := os.Stat(s.path(responder.PIDFile))
+	info, err := os.Stat(s.path(layout.Current().PIDFile))
 	if err != nil || info.Mode() != 0o644 {
 		t.Errorf("pid file: %v, %v", info.Mode(), err)
 	}
@@ -271,7 +272,7 @@ func TestSssdBecomesADaemonThatServes(t *testing.T) {
 		t.Errorf("a second one ends with %d: %s", code, out)
 	}
 	s.signal("sssd", syscall.SIGTERM)
-	await(func() bool { return responder.Holder(s.path(responder.PIDFile)) == 0 })
+	await(func() bool { return responder.Holder(s.path(layout.Current().PIDFile)) == 0 })
 	if s.pid("sssd") != 0 {
 		t.Fatal("the daemon does not end")
 	}

@@ -20,6 +20,7 @@ import (
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
 	"gosssd/kcm/protocol"
+	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/sbus"
 )
@@ -192,7 +193,7 @@ func (s *system) bus(name string, path dbus.ObjectPath, iface, method string) []
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	conn, err := sbus.Dial(ctx, s.path(responder.BusSocket), nil, nil)
+	conn, err := sbus.Dial(ctx, s.path(layout.Current().Bus), nil, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

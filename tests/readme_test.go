@@ -12,7 +12,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"gosssd/responder"
+	"gosssd/layout"
 )
 
 // blocks returns the code blocks of a language in a Markdown file.
@@ -75,7 +75,7 @@ func TestTheResponderOfTheReadmeWorks(t *testing.T) {
 // listen hears the signals of an interface on the private bus.
 func (s *system) listen(iface string) <-chan *dbus.Signal {
 	s.t.Helper()
-	conn, err := dbus.Connect("unix:path=" + s.path(responder.BusSocket))
+	conn, err := dbus.Connect("unix:path=" + s.path(layout.Current().Bus))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
 	"gosssd/kcm"
+	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/sbus"
 )
@@ -110,7 +111,7 @@ func (t *tool) openMover() (*mover, error) {
 // kcmSocket is where the kcm responder listens by the configuration in force.
 func (t *tool) kcmSocket() (string, error) {
 	schema := responder.Schema(responders.List())
-	conf, err := confdb.Open(t.root.Path(responder.DatabasePath), schema)
+	conf, err := confdb.Open(t.root.Path(layout.Current().Database), schema)
 	if errors.Is(err, fs.ErrNotExist) {
 		conf, err = confdb.NewSnapshot(schema, nil)
 	}

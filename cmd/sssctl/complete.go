@@ -10,6 +10,7 @@ import (
 
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder"
 )
 
@@ -37,7 +38,7 @@ func (t *tool) first(list func(c *cobra.Command, begun string) []string) complet
 // there may be.
 func (t *tool) sectionNames(*cobra.Command, string) []string {
 	schema := responder.Schema(responders.List())
-	conf, err := confdb.Open(t.root.Path(responder.DatabasePath), schema)
+	conf, err := confdb.Open(t.root.Path(layout.Current().Database), schema)
 	if err != nil {
 		if conf, err = confdb.NewSnapshot(schema, nil); err != nil {
 			return nil

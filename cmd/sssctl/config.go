@@ -13,6 +13,7 @@ import (
 
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder"
 )
 
@@ -63,7 +64,7 @@ func (t *tool) configShowCommand() *cobra.Command {
 		Args:              arguments(0, 1),
 		ValidArgsFunction: t.first(t.sectionNames),
 		RunE: func(c *cobra.Command, args []string) error {
-			conf, err := confdb.Open(t.root.Path(responder.DatabasePath), responder.Schema(responders.List()))
+			conf, err := confdb.Open(t.root.Path(layout.Current().Database), responder.Schema(responders.List()))
 			if errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("sssd has not been started yet: %w", err)
 			} else if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
 
-	"gosssd/responder"
+	"gosssd/layout"
 	"gosssd/responder/log"
 	"gosssd/sbus"
 )
@@ -46,7 +46,7 @@ func (t *tool) call(iface, method string, args ...any) ([]any, error) {
 }
 
 func (t *tool) dial(ctx context.Context) (*sbus.Conn, error) {
-	conn, err := sbus.Dial(ctx, t.root.Path(responder.BusSocket), nil, t.log)
+	conn, err := sbus.Dial(ctx, t.root.Path(layout.Current().Bus), nil, t.log)
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 		t.log.Debug("nobody serves the private bus", "error", err)

@@ -16,6 +16,7 @@ import (
 
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/responder/log"
 )
@@ -46,7 +47,7 @@ func run() int {
 	if f.daemon && !child && len(kept) == 0 {
 		return daemonize()
 	}
-	instance, err := claim(f.root.Path(responder.PIDFile), kept)
+	instance, err := claim(f.root.Path(layout.Current().PIDFile), kept)
 	if errors.Is(err, responder.ErrRunning) {
 		return fail(exitRunning, err)
 	} else if err != nil {
@@ -60,7 +61,7 @@ func run() int {
 	if code != exitOK {
 		return code
 	}
-	conf, err := config.Commit(f.root.Path(responder.DatabasePath))
+	conf, err := config.Commit(f.root.Path(layout.Current().Database))
 	if err != nil {
 		return fail(exitDatabase, err)
 	}
@@ -111,7 +112,7 @@ func generate(f flags) int {
 	if code != exitOK {
 		return code
 	}
-	path := f.root.Path(responder.DatabasePath)
+	path := f.root.Path(layout.Current().Database)
 	var err error
 	if f.section != "" {
 		_, err = config.CommitSection(path, f.section)

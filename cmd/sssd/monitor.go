@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/responder/log"
 	"gosssd/sbus"
@@ -55,7 +56,7 @@ func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, lo
 // run serves until the context ends. ready is called when the bus and all
 // sockets answer and no responder runs with an older configuration.
 func (m *monitor) run(ctx context.Context, kept kept, ready func()) error {
-	listener, err := sbus.Listen(m.root.Path(responder.BusSocket))
+	listener, err := sbus.Listen(m.root.Path(layout.Current().Bus))
 	if err != nil {
 		return fmt.Errorf("private bus: %w", err)
 	}

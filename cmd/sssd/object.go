@@ -9,6 +9,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/sbus"
 )
@@ -68,7 +69,7 @@ func (m *monitor) listServices() []sbus.ServiceStatus {
 	}
 	list := []sbus.ServiceStatus{{
 		Name: "sssd", State: state, PID: uint32(os.Getpid()), Since: m.since.Unix(),
-		Generation: m.conf.Generation, DebugLevel: uint32(m.log.Mask()), Socket: m.root.Path(responder.BusSocket),
+		Generation: m.conf.Generation, DebugLevel: uint32(m.log.Mask()), Socket: m.root.Path(layout.Current().Bus),
 	}}
 	for _, s := range m.services {
 		list = append(list, m.statusOf(s))

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosssd/layout"
 	"gosssd/responder"
 )
 
@@ -102,7 +103,7 @@ func (m *monitor) keep() (string, error) {
 		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		return err
 	}
-	if err := add(int(m.instance.FD()), m.root.Path(responder.PIDFile)); err != nil {
+	if err := add(int(m.instance.FD()), m.root.Path(layout.Current().PIDFile)); err != nil {
 		return "", err
 	}
 	for _, s := range m.services {
