@@ -144,6 +144,51 @@ func TestPagesNameExistingPages(t *testing.T) {
 	}
 }
 
+// TestMessagesOfTheManualAreThoseOfThePrograms looks for each message of the
+// table in the sources.
+func TestMessagesOfTheManualAreThoseOfThePrograms(t *testing.T) {
+	page, err := os.ReadFile("sssd-kcm.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), ".\\\" messages of gosssd\n")
+	table, _, found := strings.Cut(table, ".\\\" end of messages\n")
+	rows := regexp.MustCompile(`(?m)^T\{\n((?:.*\n)*?)T\}\tT\{\n(?:.*\n)*?T\}\tT\{\n(?:.*\n)*?T\}$`).FindAllStringSubmatch(table, -1)
+	if !found || len(rows) < 10 {
+		t.Fatalf("the table has %d rows", len(rows))
+	}
+	sources := programText(t)
+	if strings.Contains(sources, "no program says this") {
+		t.Fatal("the sources contain everything; the test shows nothing")
+	}
+	for _, row := range rows {
+		message := strings.Join(strings.Fields(row[1]), " ")
+		if !strings.Contains(sources, message) {
+			t.Errorf("no program says %q", message)
+		}
+	}
+}
+
+// programText is the text of all sources but tests.
+func programText(t *testing.T) string {
+	t.Helper()
+	var text strings.Builder
+	for _, dir := range []string{"cmd", "confdb", "kcm", "responder", "sbus", "secrets"} {
+		err := filepath.WalkDir("../../"+dir, func(path string, _ os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			source, err := os.ReadFile(path)
+			text.Write(source)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return text.String()
+}
+
 func count(list []string, text string) (n int) {
 	for _, element := range list {
 		if element == text {
