@@ -30,6 +30,7 @@ type cache struct {
 	firstCred  uint64   // sequence numbers of the credentials begin here
 	nextCred   uint64   // sequence number of the next credential
 	size       int64    // bytes of its records
+	extra      int64    // bytes that its credentials take in memory besides
 	headerSize int      // bytes of its header's record
 	damaged    []string // keys of records that are kept but cannot be read
 }
@@ -119,14 +120,15 @@ func (c *cache) with(cred *credential) (next *cache, replaced *credential) {
 			cred.seq = replaced.seq
 			next.entries = slices.Clone(c.entries)
 			next.entries[i] = added
-			next.size += int64(len(cred.record) - len(replaced.record))
+			next.lose(replaced)
+			next.gain(cred)
 			return next, replaced
 		}
 	}
 	cred.seq = c.nextCred
 	next.nextCred++
 	next.entries = append(c.entries, added)
-	next.size += int64(len(cred.record))
+	next.gain(cred)
 	return next, nil
 }
 
@@ -143,13 +145,14 @@ func (c *cache) filled(creds []*credential) *cache {
 		if at >= 0 {
 			place := &next.entries[alike[at]]
 			cred.seq = place.seq
-			next.size += int64(len(cred.record) - len(place.record))
+			next.lose(place.credential)
+			next.gain(cred)
 			*place = added
 			continue
 		}
 		cred.seq = next.nextCred
 		next.nextCred++
-		next.size += int64(len(cred.record))
+		next.gain(cred)
 		places[added.identity] = append(alike, len(next.entries))
 		next.entries = append(next.entries, added)
 	}
@@ -163,7 +166,7 @@ func (c *cache) without(drop func(*credential) bool) (next *cache, dropped []*cr
 	for _, e := range c.entries {
 		if drop(e.credential) {
 			dropped = append(dropped, e.credential)
-			next.size -= int64(len(e.record))
+			next.lose(e.credential)
 		} else {
 			kept = append(kept, e)
 		}

@@ -1,6 +1,7 @@
 package kcm
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gosssd/kcm/protocol"
 )
@@ -24,7 +26,10 @@ type collection struct {
 	idleLooks int                   // of the keeper, in a row; its own
 	due       atomic.Int64          // when to look for expired tickets, while not in memory; 0: not known
 
-	mu sync.Mutex // held by the one who loads or commits
+	mu       turn    // held by the one who loads or commits
+	resident int64   // weight of what is published; guarded by mu
+	loadErr  failure // the last of each kind; guarded by mu
+	writeErr failure
 
 	queue   sync.Mutex
 	waiting []*waiting
@@ -36,8 +41,29 @@ type collection struct {
 // waiting is a change that waits for its turn.
 type waiting struct {
 	change func(*edit) error
+	came   time.Time
 	done   bool // with err; guarded by collection.mu
 	err    error
+}
+
+// failure is what became of the last attempt to load or to commit. Those who
+// waited for that attempt fail with it: if each tried for itself, a store that
+// hangs would let the tenth wait ten times as long as the first.
+type failure struct {
+	at  time.Time
+	err error
+}
+
+// long is how long somebody must have waited to fail with another. Failures
+// that come at once cost nothing to try again, and may be of one change only.
+const long = time.Second
+
+// of returns the error that whoever came at a time fails with, or nil.
+func (f *failure) of(came time.Time) error {
+	if f.err == nil || f.at.Sub(came) < long {
+		return nil
+	}
+	return f.err
 }
 
 // view returns the state as of now. Only the first request of a user that is
@@ -49,8 +75,12 @@ func (c *collection) view(ctx context.Context) (*state, error) {
 	if s := c.published.Load(); s != nil {
 		return s, nil
 	}
+	came := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.loadErr.of(came); err != nil && c.published.Load() == nil {
+		return nil, err
+	}
 	return c.load(ctx)
 }
 
@@ -60,30 +90,35 @@ func (c *collection) load(ctx context.Context) (*state, error) {
 	if s := c.published.Load(); s != nil {
 		return s, nil
 	}
-	store, err := c.users.store()
+	s, damaged, err := c.users.read(ctx, c.uid)
 	if err != nil {
-		return nil, &unreadable{err}
+		c.loadErr = failure{time.Now(), &unreadable{err}}
+		return nil, c.loadErr.err
 	}
-	records, err := store.Load(ctx, c.uid)
-	if err != nil {
-		return nil, &unreadable{fmt.Errorf("caches of uid %d: %w", c.uid, err)}
-	}
-	s, damaged := decodeState(records)
+	c.loadErr = failure{}
 	for _, d := range damaged {
 		c.users.log.Error("a damaged record is left alone", "uid", c.uid, "record", d.key, "error", d.err)
 	}
-	c.users.loads.Add(1)
 	c.users.census.settle(c.uid, len(s.caches), 0)
 	c.users.strays.learn(c.uid, s)
-	c.published.Store(s)
+	c.publish(s)
 	return s, nil
+}
+
+// publish shows readers a new state; nil drops the present one from memory.
+// The caller holds mu.
+func (c *collection) publish(s *state) {
+	c.published.Store(s)
+	weight := s.weight()
+	c.users.resident.Add(weight - c.resident)
+	c.resident = weight
 }
 
 // apply makes one change and returns when it is durable, or why it was not
 // made. Changes that pile up while another is being committed are committed
 // together by whoever comes first: in order, each deciding for itself.
 func (c *collection) apply(ctx context.Context, change func(*edit) error) error {
-	w := &waiting{change: change}
+	w := &waiting{change: change, came: time.Now()}
 	c.queue.Lock()
 	c.waiting = append(c.waiting, w)
 	c.queue.Unlock()
@@ -95,7 +130,9 @@ func (c *collection) apply(ctx context.Context, change func(*edit) error) error 
 		batch := c.waiting
 		c.waiting = nil
 		c.queue.Unlock()
-		c.settle(ctx, batch)
+		if batch = c.notFailed(batch); len(batch) > 0 {
+			c.settle(ctx, batch)
+		}
 	}
 	return w.err
 }
@@ -111,15 +148,35 @@ func (c *collection) changeCache(ctx context.Context, id protocol.UUID, f func(*
 	})
 }
 
+// notFailed returns the changes of a batch that did not wait for an attempt
+// that failed; the others fail with it.
+func (c *collection) notFailed(batch []*waiting) (rest []*waiting) {
+	for _, w := range batch {
+		if err := cmp.Or(c.loadErr.of(w.came), c.writeErr.of(w.came)); err != nil {
+			finish([]*waiting{w}, err)
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	return rest
+}
+
+// maxStale bounds how often a batch is decided anew because somebody else has
+// loaded the records.
+const maxStale = 3
+
 // settle decides and commits a batch of changes. The caller holds mu.
 func (c *collection) settle(ctx context.Context, batch []*waiting) {
-	base, err := c.load(ctx)
-	if err != nil {
-		finish(batch, err)
-		return
+	var sum *edit
+	accepted, err := batch, error(nil)
+	for attempt := 0; attempt == 0 || isStale(err) && attempt < maxStale; attempt++ {
+		var base *state
+		if base, err = c.load(ctx); err != nil {
+			break
+		}
+		sum, accepted = c.draft(base, accepted)
+		err = c.commit(ctx, sum)
 	}
-	sum, accepted := c.draft(base, batch)
-	err = c.commit(ctx, sum)
 	if isQuota(err) && len(accepted) > 1 {
 		// One of them asks for too much, which is no reason to refuse the others.
 		for i := range accepted {
@@ -164,16 +221,19 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 	}
 	if err != nil {
 		c.users.census.release(e.reserved)
+		err = &unwritten{err}
 		if !isQuota(err) {
 			// It may have been written after all: only the store knows now.
-			c.published.Store(nil)
+			c.publish(nil)
+			c.writeErr = failure{time.Now(), err}
 		}
-		return &unwritten{err}
+		return err
 	}
+	c.writeErr = failure{}
 	c.users.commits.Add(1)
 	c.users.census.settle(c.uid, len(e.caches), e.reserved)
 	published := e.state
-	c.published.Store(&published)
+	c.publish(&published)
 	for _, ev := range e.events {
 		name, principal := ev.cache.texts()
 		c.users.signal(ev.member, c.uid, name, principal)

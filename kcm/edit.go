@@ -65,7 +65,7 @@ func (e *edit) empty(c *cache) *cache {
 	next := c.copy()
 	next.entries, next.damaged = nil, nil
 	next.firstCred = c.nextCred
-	next.size = int64(c.headerSize)
+	next.size, next.extra = int64(c.headerSize), 0
 	return next
 }
 

@@ -59,6 +59,13 @@ func isQuota(err error) bool {
 	return errors.As(err, &refused) && refused.Quota()
 }
 
+// isStale reports whether a store refused a change because somebody else has
+// loaded the records since; nothing was written.
+func isStale(err error) bool {
+	var refused interface{ Stale() bool }
+	return errors.As(err, &refused) && refused.Stale()
+}
+
 // gravity says how an error is logged.
 type gravity int
 

@@ -120,7 +120,7 @@ func (s *Server) look(ctx context.Context, c *collection, f func(*state) error) 
 }
 
 func (s *Server) evictIdle() {
-	if s.users.storage == StorageMemory {
+	if s.users.volatile() {
 		return // there is no less of it elsewhere
 	}
 	freed := false
@@ -148,7 +148,7 @@ func (s *Server) evict(c *collection) bool {
 		return false
 	}
 	c.due.Store(state.nextPurge(s.now().Unix(), s.settings.Load().purgeGrace))
-	c.published.Store(nil)
+	c.publish(nil)
 	return true
 }
 

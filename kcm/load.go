@@ -13,71 +13,102 @@ type damage struct {
 	err error
 }
 
-// decodeState reads all records of a user. A record that cannot be read costs
-// the credential or the cache that it is of, and nothing else.
-func decodeState(records map[string][]byte) (*state, []damage) {
-	s := &state{}
-	caches, damaged := decodeHeaders(s, records)
-	for key, record := range records {
-		id, seq, isHeader, err := parseKey(key)
-		if isHeader || key == defaultKey {
-			continue
-		}
-		c := caches[id]
-		if err == nil && c == nil {
-			err = errOrphan
-		}
-		var cred *credential
-		if err == nil {
-			c.nextCred = max(c.nextCred, seq+1)
-			cred, err = decodeCredential(seq, record)
-		}
-		if err != nil {
-			damaged = append(damaged, damage{key, err})
-			if c != nil {
-				c.damaged = append(c.damaged, key)
-			}
-			continue
-		}
-		c.entries = append(c.entries, entry{identityOf(&cred.Credential), cred})
-		c.size += int64(len(record))
-	}
-	for _, c := range s.caches {
-		slices.SortFunc(c.entries, func(a, b entry) int { return cmp.Compare(a.seq, b.seq) })
-	}
-	return s, damaged
+// loader makes the state of a user of the records, which come in any order. A
+// record that cannot be read costs the credential or the cache that it is of,
+// and nothing else.
+type loader struct {
+	state   state
+	caches  map[protocol.UUID]*loading
+	damaged []damage
 }
 
-// decodeHeaders fills s with caches without credentials and returns them by UUID.
-func decodeHeaders(s *state, records map[string][]byte) (caches map[protocol.UUID]*cache, damaged []damage) {
-	caches = map[protocol.UUID]*cache{}
-	for key, record := range records {
-		if key == defaultKey {
-			if len(record) != len(s.preferred) {
-				damaged = append(damaged, damage{key, protocol.ErrMalformed})
-				continue
-			}
-			copy(s.preferred[:], record)
-			continue
+// loading is what has come of one cache.
+type loading struct {
+	header  *cache // nil until it has come
+	entries []entry
+	keys    []string // of records that cannot be read
+	nextSeq uint64
+	size    int64
+	extra   int64
+}
+
+func newLoader() *loader { return &loader{caches: map[protocol.UUID]*loading{}} }
+
+// add takes a record over.
+func (l *loader) add(key string, record []byte) error {
+	if key == defaultKey {
+		if len(record) != len(l.state.preferred) {
+			l.damage(key, protocol.ErrMalformed)
+			return nil
 		}
-		id, _, isHeader, err := parseKey(key)
-		if !isHeader {
-			continue
-		}
-		var c *cache
-		if err == nil {
-			c, err = decodeHeader(id, record)
-		}
-		if err != nil {
-			damaged = append(damaged, damage{key, err})
-			continue
-		}
-		caches[id] = c
-		s.caches = append(s.caches, c)
-		s.nextCache = max(s.nextCache, c.seq+1)
+		copy(l.state.preferred[:], record)
+		return nil
 	}
-	slices.SortFunc(s.caches, func(a, b *cache) int {
+	id, seq, isHeader, err := parseKey(key)
+	if err != nil {
+		l.damage(key, err)
+		return nil
+	}
+	if isHeader {
+		c, err := decodeHeader(id, record)
+		if err != nil {
+			l.damage(key, err)
+			return nil
+		}
+		l.of(id).header = c
+		return nil
+	}
+	l.of(id).add(l, key, seq, record)
+	return nil
+}
+
+func (l *loader) of(id protocol.UUID) *loading {
+	c := l.caches[id]
+	if c == nil {
+		c = &loading{}
+		l.caches[id] = c
+	}
+	return c
+}
+
+func (l *loader) damage(key string, err error) {
+	l.damaged = append(l.damaged, damage{key, err})
+}
+
+// add takes over the record of a credential.
+func (c *loading) add(l *loader, key string, seq uint64, record []byte) {
+	c.nextSeq = max(c.nextSeq, seq+1)
+	cred, err := decodeCredential(seq, record)
+	if err != nil {
+		l.damage(key, err)
+		c.keys = append(c.keys, key)
+		return
+	}
+	c.entries = append(c.entries, entry{identityOf(&cred.Credential), cred})
+	c.size += int64(len(record))
+	c.extra += cred.extra()
+}
+
+// finish returns the state, and what could not be read of it.
+func (l *loader) finish() (*state, []damage) {
+	for id, loaded := range l.caches {
+		c := loaded.header
+		if c == nil {
+			for _, e := range loaded.entries {
+				l.damage(credentialKey(id, e.seq), errOrphan)
+			}
+			continue
+		}
+		slices.SortFunc(loaded.entries, func(a, b entry) int { return cmp.Compare(a.seq, b.seq) })
+		c.entries, c.damaged = loaded.entries, loaded.keys
+		c.nextCred = max(c.nextCred, loaded.nextSeq)
+		c.size += loaded.size
+		c.extra += loaded.extra
+		l.state.caches = append(l.state.caches, c)
+		l.state.nextCache = max(l.state.nextCache, c.seq+1)
+	}
+	slices.SortFunc(l.state.caches, func(a, b *cache) int {
 		return cmp.Or(cmp.Compare(a.seq, b.seq), slices.Compare(a.id[:], b.id[:]))
 	})
-	return caches, damaged
+	return &l.state, l.damaged
 }

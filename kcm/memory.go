@@ -30,14 +30,21 @@ func (m *Memory) Owners(context.Context) ([]uint32, error) {
 	return uids, nil
 }
 
-// Load returns the records of one owner.
-func (m *Memory) Load(_ context.Context, uid uint32) (map[string][]byte, error) {
+// Load shows the records of one owner.
+func (m *Memory) Load(_ context.Context, uid uint32, each func(key string, value []byte) error) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	records := make(map[string][]byte, len(m.owners[uid]))
-	maps.Copy(records, m.owners[uid])
-	return records, nil
+	records := maps.Clone(m.owners[uid])
+	m.mu.Unlock()
+	for key, value := range records {
+		if err := each(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// Volatile is true: nothing is kept elsewhere.
+func (m *Memory) Volatile() bool { return true }
 
 // Commit applies a change.
 func (m *Memory) Commit(_ context.Context, uid uint32, changes map[string][]byte) error {

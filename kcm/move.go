@@ -142,15 +142,16 @@ func (s *Server) move(ctx context.Context, from string, uid uint32) (m moved, er
 // readElsewhere returns a user's state in another storage, the change that
 // removes it there, and how many records cannot be read. These stay.
 func readElsewhere(ctx context.Context, store Store, uid uint32) (old *state, removal map[string][]byte, damaged int, err error) {
-	records, err := store.Load(ctx, uid)
+	records := newLoader()
+	removal = map[string][]byte{}
+	err = store.Load(ctx, uid, func(key string, record []byte) error {
+		removal[key] = nil
+		return records.add(key, record)
+	})
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	old, unread := decodeState(records)
-	removal = make(map[string][]byte, len(records))
-	for key := range records {
-		removal[key] = nil
-	}
+	old, unread := records.finish()
 	for _, d := range unread {
 		delete(removal, d.key)
 	}

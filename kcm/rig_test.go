@@ -43,7 +43,7 @@ type conf map[string]string
 
 func newRig(t testing.TB, set conf) *rig {
 	t.Helper()
-	r := &rig{t: t, store: &fakeStore{Memory: NewMemory()}, logged: &buffer{}, signals: &buffer{written: make(chan struct{}, 1)}}
+	r := &rig{t: t, store: &fakeStore{Memory: NewMemory(), volatile: set["ccache_storage"] == StorageMemory}, logged: &buffer{}, signals: &buffer{written: make(chan struct{}, 1)}}
 	r.clock.Store(startOfTime)
 	r.start(set)
 	return r
@@ -98,7 +98,11 @@ type fakeStore struct {
 	entered atomic.Int64     // commits that have begun
 	veto    func() error     // if set, asked before a commit
 	largest int              // if set, how many bytes a commit may have
+
+	volatile bool
 }
+
+func (f *fakeStore) Volatile() bool { return f.volatile }
 
 func (f *fakeStore) fail(operation string) error {
 	f.mu.Lock()
@@ -125,11 +129,11 @@ func (f *fakeStore) block() (release func()) {
 	}
 }
 
-func (f *fakeStore) Load(ctx context.Context, uid uint32) (map[string][]byte, error) {
+func (f *fakeStore) Load(ctx context.Context, uid uint32, each func(string, []byte) error) error {
 	if err := f.fail("load"); err != nil {
-		return nil, err
+		return err
 	}
-	return f.Memory.Load(ctx, uid)
+	return f.Memory.Load(ctx, uid, each)
 }
 
 func (f *fakeStore) Owners(ctx context.Context) ([]uint32, error) {
@@ -177,8 +181,21 @@ func (f *fakeStore) Close() error { return nil }
 
 // records returns what the store holds of one user.
 func (f *fakeStore) records(uid uint32) map[string][]byte {
-	records, _ := f.Memory.Load(context.Background(), uid)
+	records := map[string][]byte{}
+	_ = f.Memory.Load(context.Background(), uid, func(key string, value []byte) error {
+		records[key] = value
+		return nil
+	})
 	return records
+}
+
+// decodeState reads all records of a user.
+func decodeState(records map[string][]byte) (*state, []damage) {
+	l := newLoader()
+	for key, record := range records {
+		_ = l.add(key, record)
+	}
+	return l.finish()
 }
 
 // checkStore sees to it that the store holds what is published for a user,
@@ -203,7 +220,7 @@ func (r *rig) checkStore(uid uint32) {
 		if i >= len(stored.caches) {
 			r.t.Fatalf("%d caches are stored, %d published", len(stored.caches), len(published.caches))
 		}
-		if s := stored.caches[i]; s.name != c.name || s.size != c.size || len(s.entries) != len(c.entries) || s.offset != c.offset || s.mode != c.mode || s.gid != c.gid {
+		if s := stored.caches[i]; s.name != c.name || s.size != c.size || s.extra != c.extra || len(s.entries) != len(c.entries) || s.offset != c.offset || s.mode != c.mode || s.gid != c.gid {
 			r.t.Fatalf("cache %d is stored as %+v, published as %+v", i, s, c)
 		}
 	}

@@ -99,7 +99,7 @@ func (s *Server) MayExit() bool {
 }
 
 // Volatile reports whether the caches are in this process's memory only.
-func (s *Server) Volatile() bool { return s.users.storage == StorageMemory }
+func (s *Server) Volatile() bool { return s.users.volatile() }
 
 // Close ends the keeper and closes the store.
 func (s *Server) Close() error {

@@ -5,19 +5,25 @@ import "context"
 // Store keeps the records of each owner (uid). Its methods may be called by
 // many goroutines at once, Load and Commit of one owner by one at a time.
 //
-// An error with a method Quota() bool that returns true says that the store
-// refused the change for its size or number, and has written nothing of it.
-// After any other error of Commit the change may or may not have been written.
+// Two kinds of errors of Commit say more than that it failed. One with a method
+// Quota() bool that returns true: the store refused the change for its size or
+// number. One with a method Stale() bool that returns true: somebody else has
+// loaded the owner's records since, so that the change builds on what may be
+// out of date. In both cases nothing was written. After any other error the
+// change may or may not have been written.
 type Store interface {
 	// Owners returns every owner that has records.
 	Owners(ctx context.Context) ([]uint32, error)
-	// Load returns all records of one owner by key; without any, an empty
-	// map. The caller keeps the values.
-	Load(ctx context.Context, uid uint32) (map[string][]byte, error)
+	// Load calls each with every record of one owner, in any order. The
+	// callee keeps the values. Load ends with the first error of each, and
+	// returns it.
+	Load(ctx context.Context, uid uint32, each func(key string, value []byte) error) error
 	// Commit applies a change to the records of one owner, all of it or
 	// nothing: a nil value deletes its key, any other is put. The change is
 	// durable when Commit returns. The store may keep the values but not
 	// write to them.
 	Commit(ctx context.Context, uid uint32, changes map[string][]byte) error
+	// Volatile reports whether what is stored is lost with the process.
+	Volatile() bool
 	Close() error
 }

@@ -2,8 +2,10 @@ package kcm
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gosssd/responder/log"
 )
@@ -18,6 +20,9 @@ type users struct {
 	strays  strays
 	loads   atomic.Uint64
 	commits atomic.Uint64
+
+	resident atomic.Int64  // weight of all that is published
+	reading  chan struct{} // has a value for each load under way
 
 	surveyed atomic.Bool // collections has every owner the store knows
 
@@ -35,6 +40,7 @@ func newUsers(storage string, open func(string) (Store, error), logger *log.Logg
 		collections: map[uint32]*collection{},
 		census:      census{caches: map[uint32]int{}},
 		strays:      strays{owner: map[string]uint32{}},
+		reading:     make(chan struct{}, loadsAtOnce),
 	}
 }
 
@@ -49,7 +55,7 @@ func (u *users) of(uid uint32) *collection {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if c = u.collections[uid]; c == nil {
-		c = &collection{uid: uid, users: u}
+		c = &collection{uid: uid, users: u, mu: newTurn()}
 		u.collections[uid] = c
 	}
 	return c
@@ -85,6 +91,43 @@ func (u *users) everyone(ctx context.Context) ([]*collection, error) {
 	}
 	u.surveyed.Store(true)
 	return u.all(), nil
+}
+
+// What is loaded is not known to be small until it is there, so only some are
+// loaded at a time; the wait for that counts as time of the load.
+const (
+	loadsAtOnce = 4
+	loadTimeout = 30 * time.Second
+)
+
+// read loads the records of a user from the store.
+func (u *users) read(ctx context.Context, uid uint32) (*state, []damage, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	select {
+	case u.reading <- struct{}{}:
+		defer func() { <-u.reading }()
+	case <-ctx.Done():
+		return nil, nil, fmt.Errorf("caches of uid %d: no turn to load them: %w", uid, ctx.Err())
+	}
+	store, err := u.store()
+	if err != nil {
+		return nil, nil, err
+	}
+	records := newLoader()
+	if err := store.Load(ctx, uid, records.add); err != nil {
+		return nil, nil, fmt.Errorf("caches of uid %d: %w", uid, err)
+	}
+	u.loads.Add(1)
+	s, damaged := records.finish()
+	return s, damaged, nil
+}
+
+// volatile reports whether what is in the store is in this process's memory
+// only. A store that cannot be opened has nothing to lose.
+func (u *users) volatile() bool {
+	store, err := u.store()
+	return err == nil && store.Volatile()
 }
 
 // store returns the store and opens it first where that is still to be done.
