@@ -39,7 +39,6 @@ func Descriptor() responder.Descriptor {
 		Signals:      signals(),
 		Methods:      methods(),
 		Changed:      storageChange,
-		LoyalClients: true, // Heimdal's library never makes a second connection
 		Sections: []confdb.Section{{
 			Name:    section,
 			Text:    "The Kerberos credential cache server",
@@ -52,6 +51,9 @@ func options() []confdb.Option {
 	return []confdb.Option{
 		{Key: "socket_path", Kind: confdb.Path, Default: DefaultSocket,
 			Text: "Where the responder listens, unless systemd holds the socket"},
+		// Heimdal's library never makes a second connection.
+		{Key: "client_idle_timeout", Kind: confdb.Int, Default: "0", Unit: "s", Min: 10, ZeroToo: true, Clamp: true, Live: true,
+			Text: "How long a client may be silent before it is disconnected; 0 is until file descriptors run short, for Heimdal's programs do not connect again"},
 		{Key: "ccache_storage", Kind: confdb.Word, Default: layout.Current().Storage, Words: []string{StorageSecrets, StorageSecdb, StorageMemory},
 			Text: "Where caches are kept: by the secrets service, in a database of this responder, or in memory only"},
 		{Key: "max_ccaches", Kind: confdb.Int, Default: "0", Live: true,

@@ -1,7 +1,7 @@
 // Package linux gives what the product asks of the operating system in more
 // than one place and the standard library does not have: files that are whole
 // or not there, sockets that take a path in one step, who is at the other end
-// of a socket, and waits that a context ends. It imports nothing of ours, and
+// of a socket, changes of a directory, and waits that a context ends. It imports nothing of ours, and
 // everybody may import it.
 package linux
 

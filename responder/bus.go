@@ -3,9 +3,12 @@ package responder
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"gosssd/linux"
 	"gosssd/responder/log"
@@ -15,10 +18,14 @@ import (
 // registerTimeout bounds each call to the monitor.
 const registerTimeout = 10 * time.Second
 
-// The pauses between attempts to find a monitor.
+// The pauses between attempts to find a monitor, which are cut short when its
+// socket is made.
 const (
 	firstRetry = 50 * time.Millisecond
-	lastRetry  = time.Second
+	lastRetry  = time.Minute
+	// lastBlindRetry is where a monitor is there and does not take us on, or
+	// where the directory of the socket cannot be watched.
+	lastBlindRetry = time.Second
 )
 
 // attachment is the responder's end of the private bus: it looks for the
@@ -35,12 +42,23 @@ type attachment struct {
 
 func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
 	for pause := firstRetry; ctx.Err() == nil; pause = min(2*pause, lastRetry) {
+		// Before the attempt, so that no socket comes unnoticed after it.
+		sockets, watchErr := linux.NewWatch(filepath.Dir(a.socket))
 		conn, err := a.register(ctx, objects)
 		if err != nil {
 			if a.log.IsTrace() {
 				a.log.Trace("no monitor yet", "error", err)
 			}
-			linux.Sleep(ctx, pause)
+			if watchErr != nil || !nobodyListens(err) {
+				linux.Sleep(ctx, min(pause, lastBlindRetry))
+			} else if sockets.Wait(ctx, pause) {
+				pause = firstRetry / 2
+			}
+		}
+		if watchErr == nil {
+			_ = sockets.Close() // nothing was written
+		}
+		if err != nil {
 			continue
 		}
 		a.conn.Store(conn)
@@ -55,6 +73,12 @@ func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
 		conn.Close()
 		pause = firstRetry
 	}
+}
+
+// nobodyListens reports whether there will be no monitor before there is a new
+// socket.
+func nobodyListens(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED)
 }
 
 func (a *attachment) register(ctx context.Context, objects []sbus.Object) (*sbus.Conn, error) {

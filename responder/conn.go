@@ -24,6 +24,8 @@ type Conn struct {
 
 	lastActive atomic.Int64 // nanoseconds on the monotonic clock of started
 	activity   *atomic.Int64
+
+	leaving, closed bool // told to end; without a descriptor; both are guarded by the server
 }
 
 var started = time.Now()
@@ -79,6 +81,5 @@ func (c *Conn) touch() {
 	c.activity.Store(now)
 }
 
-func (c *Conn) idle() time.Duration {
-	return time.Since(started) - time.Duration(c.lastActive.Load())
-}
+// active is when the client was active last, since started.
+func (c *Conn) active() time.Duration { return time.Duration(c.lastActive.Load()) }

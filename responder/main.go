@@ -143,7 +143,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 		return err
 	}
 	defer listener.Close()
-	fdLimit, err := limitDescriptors(conf.Section(d.Section()).Int("fd_limit"))
+	fdLimit, err := limitDescriptors(conf.Section(d.Section()).Int("fd_limit"), logger)
 	if err != nil {
 		return fmt.Errorf("fd_limit: %w", err)
 	}
@@ -155,7 +155,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 	}
 	p := &process{
 		descriptor: d, database: f.database, log: logger, logFlags: f.LogFlags, handler: handler, bus: bus,
-		server: newServer(d, listener, handler, logger, fdLimit, limitsOf(conf.Section(d.Section()))),
+		server: newServer(listener, handler, logger, fdLimit, limitsOf(conf.Section(d.Section()))),
 		drain:  make(chan struct{}), since: time.Now(),
 	}
 	p.conf.Store(conf)

@@ -46,7 +46,7 @@ func (p *process) volatile() bool {
 
 func (p *process) counters() map[string]uint64 {
 	counters := p.handler.Counters()
-	counters["clients"] = uint64(p.server.clients())
+	p.server.count(counters)
 	return counters
 }
 

@@ -1,6 +1,8 @@
 package responder
 
 import (
+	"slices"
+
 	"gosssd/confdb"
 	"gosssd/responder/log"
 )
@@ -65,9 +67,14 @@ func Schema(descriptors []Descriptor) confdb.Schema {
 	return schema
 }
 
-// schema is what an sssd.conf may say to the responder alone.
+// schema is what an sssd.conf may say to the responder alone. An option of its
+// own takes the place of every service's with the same key.
 func (d Descriptor) schema() confdb.Schema {
 	schema := append(confdb.Schema(nil), d.Sections...)
-	schema[0].Options = append(ServiceOptions(), schema[0].Options...)
+	own := schema[0].Options
+	general := slices.DeleteFunc(ServiceOptions(), func(o confdb.Option) bool {
+		return slices.ContainsFunc(own, func(other confdb.Option) bool { return other.Key == o.Key })
+	})
+	schema[0].Options = append(general, own...)
 	return schema
 }

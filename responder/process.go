@@ -46,12 +46,11 @@ func (p *process) serve(ctx context.Context, signals <-chan os.Signal, handed bo
 	}()
 	running.Go(func() { p.bus.run(ctx, p.objects()) })
 	idle := make(chan struct{})
-	if handed { // otherwise nobody would start the process again
-		running.Go(func() {
-			p.server.watchIdle(ctx)
+	running.Go(func() {
+		if p.server.watchIdle(ctx, handed) { // otherwise nobody would start the process again
 			close(idle)
-		})
-	}
+		}
+	})
 	Notify("READY=1")
 	p.log.Info("ready", "socket", linux.SocketPath(p.server.listener), "generation", p.conf.Load().Generation)
 

@@ -16,7 +16,7 @@ import (
 // Descriptor is all the monitor, the loader and sssctl know of a responder.
 type Descriptor struct {
 	Name         string           // "kcm": program sssd_kcm, log sssd_kcm.log, bus name sssd.kcm
-	Sections     []confdb.Section // what it declares in sssd.conf; the first is its own section
+	Sections     []confdb.Section // what it declares in sssd.conf, besides ServiceOptions; the first is its own section
 	Socket       string           // where it listens by default, below the root
 	SocketOption string           // the option of its section that moves the socket; "" if none does
 	SocketMode   fs.FileMode
@@ -33,10 +33,6 @@ type Descriptor struct {
 	// Changed says what an administrator must know of the step from the
 	// configuration in force to the next one; nil if there is nothing.
 	Changed func(inForce, next *confdb.Snapshot) []Remark
-	// LoyalClients says that clients keep one connection and cannot make
-	// another, as Heimdal's do: an idle one is closed only when descriptors
-	// run short.
-	LoyalClients bool
 }
 
 // Command is the command line that the section sets in place of the

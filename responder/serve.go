@@ -9,50 +9,39 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"gosssd/confdb"
+	"gosssd/linux"
 	"gosssd/responder/log"
 )
-
-// reserve is how many descriptors are kept for other uses than clients.
-const reserve = 32
 
 // server accepts clients and serves each in a goroutine of its own.
 type server struct {
 	listener *net.UnixListener
 	handler  Handler
 	log      *log.Logger
-	loyal    bool // Descriptor.LoyalClients
-	fdLimit  int
+	room     int // connections that descriptors suffice for
 
 	activity atomic.Int64 // time of the last read or write of any client, since started
 	lastID   atomic.Uint64
 
 	mu      sync.Mutex
 	limits  limits
+	changed chan struct{} // has a value when limits are new
 	conns   map[*Conn]struct{}
-	byUID   map[uint32]int
+	staying map[uint32]int // connections of each user, without those that are told to end
+	open    int            // connections that have a descriptor
+	evicted uint64         // connections that have made room for others
 	serving sync.WaitGroup
 }
 
-func newServer(d Descriptor, l *net.UnixListener, h Handler, logger *log.Logger, fdLimit int, limits limits) *server {
+func newServer(l *net.UnixListener, h Handler, logger *log.Logger, fdLimit int, limits limits) *server {
 	return &server{
-		listener: l, handler: h, log: logger, loyal: d.LoyalClients, fdLimit: fdLimit,
-		limits: limits, conns: map[*Conn]struct{}{}, byUID: map[uint32]int{},
+		listener: l, handler: h, log: logger, room: roomFor(fdLimit), limits: limits, changed: make(chan struct{}, 1),
+		conns: map[*Conn]struct{}{}, staying: map[uint32]int{},
 	}
 }
 
-// limits are the live options of the frame.
-type limits struct {
-	clientIdle    time.Duration
-	responderIdle time.Duration // 0: never
-}
-
-func limitsOf(section confdb.View) limits {
-	seconds := func(key string) time.Duration { return time.Duration(section.Int(key)) * time.Second }
-	return limits{clientIdle: seconds("client_idle_timeout"), responderIdle: seconds("responder_idle_timeout")}
-}
+// acceptPause is how long nobody is accepted after that has failed.
+const acceptPause = 20 * time.Millisecond
 
 // accept serves clients until the listener's deadline passes.
 func (s *server) accept(ctx context.Context) {
@@ -62,10 +51,11 @@ func (s *server) accept(ctx context.Context) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		case err != nil:
-			// Out of descriptors or memory: clients wait in the backlog.
-			s.log.Warn("cannot accept a client", "error", err)
-			s.closeIdle(s.idleLimit())
-			time.Sleep(100 * time.Millisecond)
+			// Out of descriptors or memory, of the process or of the system:
+			// clients wait in the backlog.
+			s.log.Error("cannot accept a client", "error", err)
+			s.shrink()
+			linux.Sleep(ctx, acceptPause)
 			continue
 		}
 		s.admit(ctx, c)
@@ -80,7 +70,7 @@ func (s *server) admit(ctx context.Context, c *net.UnixConn) {
 		return
 	}
 	if !s.add(conn) {
-		s.log.Warn("a client is refused: the user has too many connections", "uid", conn.Peer.UID, "pid", conn.Peer.PID)
+		s.log.Warn("a client is refused: there is no descriptor for it", "uid", conn.Peer.UID, "pid", conn.Peer.PID)
 		c.Close()
 		return
 	}
@@ -90,89 +80,28 @@ func (s *server) admit(ctx context.Context, c *net.UnixConn) {
 	}()
 }
 
-// add makes room for a client where descriptors run short, and keeps one user
-// from taking more than half of them.
+// add takes a connection on, for which another one goes where descriptors run
+// short. It fails if there is none that could.
 func (s *server) add(conn *Conn) bool {
-	room := s.fdLimit - reserve
-	s.mu.Lock()
-	full := len(s.conns) >= room
-	s.mu.Unlock()
-	if full {
-		s.closeIdle(s.idleLimit())
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if conn.Peer.UID != 0 && s.byUID[conn.Peer.UID] >= room/2 {
+	if s.open >= s.room && !s.makeRoom(conn.Peer.UID) {
 		return false
 	}
 	s.conns[conn] = struct{}{}
-	s.byUID[conn.Peer.UID]++
+	s.staying[conn.Peer.UID]++
+	s.open++
 	s.serving.Add(1)
 	return true
 }
 
 func (s *server) remove(conn *Conn) {
-	conn.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget(conn)
+	s.close(conn)
 	delete(s.conns, conn)
-	if s.byUID[conn.Peer.UID]--; s.byUID[conn.Peer.UID] == 0 {
-		delete(s.byUID, conn.Peer.UID)
-	}
 	s.serving.Done()
-}
-
-// closeIdle disconnects the clients that have been silent for limit. Reading
-// is shut first, so that a request on its way is answered and the client's
-// next one fails before it is sent.
-func (s *server) closeIdle(limit time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for conn := range s.conns {
-		if conn.idle() >= limit {
-			conn.Log.Trace("a client is disconnected", "uid", conn.Peer.UID, "pid", conn.Peer.PID)
-			_ = conn.CloseRead()
-		}
-	}
-}
-
-func (s *server) idleLimit() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.limits.clientIdle
-}
-
-func (s *server) setLimits(l limits) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.limits = l
-}
-
-// watchIdle closes idle clients and returns when the responder itself has
-// been idle, or the context ends.
-func (s *server) watchIdle(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if !s.loyal {
-			s.closeIdle(s.idleLimit())
-		}
-		if s.idle() && s.handler.MayExit() {
-			return
-		}
-	}
-}
-
-func (s *server) idle() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	quiet := time.Since(started) - time.Duration(s.activity.Load())
-	return s.limits.responderIdle > 0 && len(s.conns) == 0 && quiet >= s.limits.responderIdle
 }
 
 // backlogTime is how long a draining responder goes on accepting. Clients that
@@ -186,7 +115,7 @@ func (s *server) drain(accepting <-chan struct{}, deadline time.Duration) {
 	_ = s.listener.SetDeadline(time.Now().Add(backlogTime))
 	<-accepting
 	s.listener.Close()
-	s.closeIdle(0)
+	s.leaveAll()
 	done := make(chan struct{})
 	go func() {
 		s.serving.Wait()
@@ -200,32 +129,29 @@ func (s *server) drain(accepting <-chan struct{}, deadline time.Duration) {
 	}
 }
 
+// leaveAll tells every client to end.
+func (s *server) leaveAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.conns {
+		s.leave(conn)
+	}
+}
+
 // cut closes every connection and returns how many there were.
 func (s *server) cut() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := range s.conns {
-		conn.UnixConn.Close()
+		s.close(conn)
 	}
 	return len(s.conns)
 }
 
-func (s *server) clients() int {
+// count adds what the server counts.
+func (s *server) count(counters map[string]uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns)
-}
-
-// limitDescriptors applies fd_limit, as far as the hard limit allows, and
-// returns what is in force.
-func limitDescriptors(want int64) (int, error) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, err
-	}
-	limit.Cur = min(uint64(want), limit.Max)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, err
-	}
-	return int(limit.Cur), nil
+	counters["clients"] = uint64(len(s.conns))
+	counters["evicted"] = s.evicted
 }

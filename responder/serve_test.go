@@ -59,12 +59,18 @@ func serveEcho(t *testing.T, limits limits, fdLimit int) *harness {
 		t.Fatal(err)
 	}
 	h := &harness{path: path, proceed: make(chan struct{}), accepting: make(chan struct{})}
-	h.server = newServer(Descriptor{}, l, echo{h.proceed}, log.Discard(), fdLimit, limits)
+	h.server = newServer(l, echo{h.proceed}, log.Discard(), fdLimit, limits)
 	go func() {
 		defer close(h.accepting)
 		h.accept(t.Context())
 	}()
 	return h
+}
+
+func (h *harness) connections() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.conns)
 }
 
 func dial(t *testing.T, path string) net.Conn {
@@ -136,7 +142,7 @@ func TestDrainingServesTheBacklogOfASocketThatNobodyElseHolds(t *testing.T) {
 	}
 	waiting := dial(t, path)
 	say(t, waiting, "hello")
-	s := newServer(Descriptor{}, l, echo{}, log.Discard(), 100, limits{})
+	s := newServer(l, echo{}, log.Discard(), 100, limits{})
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
@@ -152,11 +158,11 @@ func TestDrainingCutsOffClientsAtTheDeadline(t *testing.T) {
 	h := serveEcho(t, limits{}, 100)
 	c := dial(t, h.path)
 	say(t, c, "wait")
-	for h.clients() == 0 {
+	for h.connections() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	go func() {
-		for h.clients() > 0 { // its connection is closed under it
+		for h.connections() > 0 { // its connection is closed under it
 			select {
 			case h.proceed <- struct{}{}:
 			case <-time.After(50 * time.Millisecond):
@@ -164,74 +170,6 @@ func TestDrainingCutsOffClientsAtTheDeadline(t *testing.T) {
 		}
 	}()
 	h.drain(h.accepting, time.Millisecond)
-}
-
-func TestIdleClientsAreClosedAndBusyOnesAreNot(t *testing.T) {
-	h := serveEcho(t, limits{clientIdle: time.Hour}, 100)
-	c := dial(t, h.path)
-	say(t, c, "hello")
-	hear(t, c)
-	h.closeIdle(h.idleLimit())
-	say(t, c, "still there")
-	hear(t, c)
-	h.closeIdle(0)
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("an idle client reads %v, want EOF", err)
-	}
-}
-
-func TestOneUserCannotTakeAllDescriptors(t *testing.T) {
-	h := serveEcho(t, limits{clientIdle: time.Hour}, reserve+8)
-	for _, dir := range []string{filepath.Dir(h.path), filepath.Dir(filepath.Dir(h.path))} {
-		if err := os.Chmod(dir, 0o755); err != nil { // for the user below
-			t.Fatal(err)
-		}
-	}
-	if os.Getuid() == 0 {
-		if err := syscall.Setreuid(-1, 20001); err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			if err := syscall.Setreuid(-1, 0); err != nil {
-				t.Fatal(err)
-			}
-		}()
-	}
-	for range 4 {
-		c := dial(t, h.path)
-		say(t, c, "hello")
-		hear(t, c)
-	}
-	c := dial(t, h.path)
-	if _, err := c.Read(make([]byte, 1)); err == nil {
-		t.Error("a user has more than half of the descriptors")
-	}
-}
-
-func TestOptionsHaveSSSDsFloors(t *testing.T) {
-	schema := confdb.Schema{{Name: "x", Options: ServiceOptions()}}
-	for name, c := range map[string]struct {
-		client, responder         string
-		wantClient, wantResponder time.Duration
-	}{
-		"nothing set":                    {"", "", 300 * time.Second, 300 * time.Second},
-		"below the floors":               {"1", "1", 10 * time.Second, 60 * time.Second},
-		"a responder that never ends":    {"", "0", 300 * time.Second, 0},
-		"above the floors as they stand": {"11", "61", 11 * time.Second, 61 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			conf, err := confdb.NewSnapshot(schema, map[string]map[string]string{
-				"x": {"client_idle_timeout": c.client, "responder_idle_timeout": c.responder},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := limitsOf(conf.Section("x"))
-			if want := (limits{c.wantClient, c.wantResponder}); got != want {
-				t.Errorf("got %v, want %v", got, want)
-			}
-		})
-	}
 }
 
 func TestListeningMakesTheDirectory(t *testing.T) {

@@ -28,7 +28,9 @@ func sections() map[string][]confdb.Option {
 	for _, s := range responder.Schema(responders.List()) {
 		own := slices.Clone(s.Options)
 		if isService(s.Name) {
-			own = own[len(all[service]):]
+			own = slices.DeleteFunc(own, func(o confdb.Option) bool {
+				return slices.ContainsFunc(all[service], func(general confdb.Option) bool { return alike(general, o) && general.Default == o.Default })
+			})
 		}
 		if len(own) > 0 {
 			all[s.Name] = own

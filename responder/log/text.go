@@ -32,9 +32,9 @@ func (l *Logger) text(msg string, args []any) string {
 // A value that is longer than maxValue bytes is written without its middle:
 // clients choose names, and errors begin with what failed and end with why.
 const (
-	maxValue = 512
-	cutHead  = 320
-	cutTail  = 128
+	maxValue = 2048
+	cutHead  = 1536
+	cutTail  = 384
 )
 
 func cut(value string) string {
