@@ -42,14 +42,18 @@ install: build
 	  [ -d '$(DESTDIR)'"$$dir" ] || install -d -m "$$mode" '$(DESTDIR)'"$$dir" || exit 1; \
 	done < packaging/directories
 
+# The directory comes from the environment, where any name is safe.
+export DIR
 run: build
-	tests/setup.sh
-	DIR='$(DIR)' exec tests/run.sh
+	exec tests/run.sh
 
 test: build
+	mkdir -p build
+	tests/unchanged.sh before build/machine
 	tests/setup.sh
 	go vet ./...
 	CGO_ENABLED=1 go test -race -count=1 -timeout 9m ./...
+	tests/unchanged.sh after build/machine
 
 bench: build
 	tests/setup.sh

@@ -13,10 +13,7 @@ const defaults = "[sssd]\n"
 // MIT's, as h_kinit, h_klist and so on.
 func heimdal(t *testing.T, script string) string {
 	t.Helper()
-	const unpacked = "../build/heimdal/usr"
-	if _, err := os.Stat(unpacked + "/bin/kinit.heimdal"); err != nil {
-		skip(t, "needs Heimdal's clients; tests/setup.sh unpacks them")
-	}
+	unpacked := needUnpacked(t, "heimdal", "heimdal-clients", "") + "/usr"
 	copied := filepath.Join(scratch, "heimdal") // where every user may read it
 	if _, err := os.Stat(copied); err != nil {
 		if err := os.CopyFS(copied, os.DirFS(unpacked)); err != nil {

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -128,14 +127,15 @@ var checkCases = map[string]checkCase{
 func TestConfigCheckSaysWhatDebiansSays(t *testing.T) {
 	needRoot(t)
 	const debians = "/usr/sbin/sssctl"
-	needProgram(t, debians)
+	needNamespaces(t, "--mount")
+	tree := needUnpacked(t, "sssd", "sssd-tools", "2.8")
 	same := 0
 	for name, test := range checkCases {
 		t.Run(name, func(t *testing.T) {
 			etc := t.TempDir()
 			test.make(t, etc)
-			debian, debianCode := test.check(t, etc, debians)
-			ours, oursCode := test.check(t, etc, programs+"/sssctl")
+			debian, debianCode := test.check(t, tree, etc, debians)
+			ours, oursCode := test.check(t, tree, etc, programs+"/sssctl")
 			agree := normal(debian) == normal(ours) && debianCode == oursCode
 			switch {
 			case agree && test.why == "":
@@ -190,19 +190,20 @@ func (c checkCase) make(t *testing.T, etc string) {
 	}
 }
 
-// check runs config-check in a mount namespace where etc is /etc/sssd.
-func (c checkCase) check(t *testing.T, etc, sssctl string) (output string, code int) {
+// check runs config-check in a mount namespace where tree is installed and etc
+// is /etc/sssd.
+func (c checkCase) check(t *testing.T, tree, etc, sssctl string) (output string, code int) {
 	t.Helper()
-	script := `mount --bind "$0" /etc/sssd
+	script := `mkdir -p /etc/sssd /var/lib/sss /var/log/sssd
+		mount --bind "$0" /etc/sssd
 		for dir in /run /var/lib/sss /var/log/sssd; do mount -t tmpfs none $dir; done
 		mkdir -p /var/lib/sss/db
 		exec "$@"`
-	args := append([]string{"-ec", script, etc, sssctl, "config-check"}, c.args...)
-	for i := range args[5:] {
-		args[5+i] = strings.ReplaceAll(args[5+i], "DIR", "/etc/sssd")
+	args := []string{tree, "sh", "-ec", script, etc, sssctl, "config-check"}
+	for _, arg := range c.args {
+		args = append(args, strings.ReplaceAll(arg, "DIR", "/etc/sssd"))
 	}
-	cmd := exec.Command("sh", args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	cmd := exec.Command("./overlay.sh", args...)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatal(err)

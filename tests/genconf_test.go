@@ -170,11 +170,11 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// await returns when something is so, or after ten seconds.
+// await returns when something is so, or after a minute.
 func await(so func() bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	for !so() && ctx.Err() == nil {
-		time.Sleep(50 * time.Microsecond)
+		time.Sleep(time.Millisecond)
 	}
 }

@@ -92,7 +92,13 @@ func install() error {
 // boot returns when systemd has started all it was asked to.
 func (m *machine) boot() {
 	m.t.Helper()
-	cmd := exec.Command("systemd/boot.sh", installed.tree)
+	args := []string{installed.tree}
+	for _, tree := range []string{"../build/kdc", "../build/logrotate"} {
+		if _, err := os.Stat(tree); err == nil {
+			args = append(args, tree)
+		}
+	}
+	cmd := exec.Command("systemd/boot.sh", args...)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	life, err := cmd.StdinPipe() // which the kernel ends with this process at the latest

@@ -24,15 +24,15 @@ var update = flag.Bool("update", false, "write tests/vectors/differences.md anew
 type peer struct {
 	name    string // in the vectors
 	title   string
+	tree    string // below build, where tests/setup.sh has unpacked it
 	pkg     string
 	version string // that the vectors speak of
-	program string
 	script  string // becomes the server; CONF is the options of [kcm]
 }
 
 var peers = []peer{
 	{
-		name: "sssd-2.8.2", title: "SSSD 2.8.2", pkg: "sssd-kcm", version: "2.8.2", program: "/usr/libexec/sssd/sssd_kcm",
+		name: "sssd-2.8.2", title: "SSSD 2.8.2", tree: "sssd", pkg: "sssd-kcm", version: "2.8.2",
 		script: `
 mkdir -p /var/lib/sss/db /var/lib/sss/secrets /var/lib/sss/pipes/private /etc/sssd/conf.d
 printf '[sssd]\n[kcm]\n%s\n' "$CONF" >/etc/sssd/sssd.conf
@@ -41,17 +41,16 @@ sssd --genconf-section=kcm
 exec /usr/libexec/sssd/sssd_kcm --uid 0 --gid 0 --logger=stderr`,
 	},
 	{
-		name: "heimdal", title: "Heimdal 7.8", pkg: "heimdal-kcm", version: "7.8", program: "/usr/sbin/kcm",
+		name: "heimdal", title: "Heimdal 7.8", tree: "heimdal", pkg: "heimdal-kcm", version: "7.8",
 		script: `exec /usr/sbin/kcm`,
 	},
 }
 
-// isolated gives a script its own /run, which DIR is from outside, and its own
+// isolated gives a script its own /run, which DIR is from outside, and empty
 // places of SSSD.
 const isolated = `
-for place in /var/lib/sss /etc/sssd /var/log/sssd; do
-	if [ -d $place ]; then mount -t tmpfs none $place; fi
-done
+rm -rf /var/lib/sss /etc/sssd /var/log/sssd
+mkdir -p /var/lib/sss /etc/sssd /var/log/sssd
 mount --bind "$DIR" /run
 `
 
@@ -59,13 +58,22 @@ func (p peer) need(t *testing.T) {
 	t.Helper()
 	needRoot(t)
 	needNamespaces(t, "--mount")
-	if _, err := os.Stat(p.program); err != nil {
-		skip(t, "needs "+p.pkg)
+	needUnpacked(t, p.tree, p.pkg, p.version)
+}
+
+// needUnpacked skips the test unless tests/setup.sh has unpacked a Debian
+// package of a version into a tree below build, and returns the tree.
+func needUnpacked(t *testing.T, tree, pkg, version string) string {
+	t.Helper()
+	dir := filepath.Join("../build", tree)
+	there, err := os.ReadFile(dir + "/packages")
+	if err != nil {
+		skip(t, "needs "+pkg+"; tests/setup.sh unpacks it")
 	}
-	version, err := exec.Command("dpkg-query", "-W", "-f", "${Version}", p.pkg).Output()
-	if err != nil || !strings.HasPrefix(string(version), p.version) {
-		skip(t, fmt.Sprintf("needs version %s of %s, has %q", p.version, p.pkg, version))
+	if !strings.Contains("\n"+string(there), "\n"+pkg+" "+version) {
+		skip(t, fmt.Sprintf("needs version %s of %s; build/%s holds:\n%s", version, pkg, tree, there))
 	}
+	return dir
 }
 
 // start starts the server in a mount namespace of its own and returns its
@@ -83,7 +91,7 @@ func (p peer) start(t *testing.T, options map[string]string) (socket string, sto
 	for key, value := range options {
 		fmt.Fprintf(&conf, "%s = %s\n", key, value)
 	}
-	cmd := exec.Command("unshare", "--mount", "sh", "-euc", isolated+p.script)
+	cmd := exec.Command("./overlay.sh", "../build/"+p.tree, "sh", "-euc", isolated+p.script)
 	cmd.Env = append(os.Environ(), "DIR="+dir, "CONF="+conf.String(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output

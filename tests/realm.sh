@@ -4,10 +4,37 @@
 # DIR/krb5.conf is for its clients; further arguments become lines of its
 # [libdefaults]. The principals alice, bob, carol and u1 to u20 and the services
 # host/server.example.test and host/other.example.test have the password "secret".
+# The KDC's programs are those that tests/setup.sh has unpacked into build/kdc, or
+# $KDC, else this machine's.
 set -eu
+if [ $# -lt 2 ]; then
+  echo "usage: tests/realm.sh DIR PORT [KRB5_CONF_LINE...]" >&2
+  exit 2
+fi
 dir=$1 port=$2
 shift 2
+kdc=${KDC:-$(cd "$(dirname "$0")/.." && pwd)/build/kdc}
+modules=""
+if [ -d "$kdc" ]; then
+  PATH=$kdc/usr/sbin:$PATH
+  for libraries in "$kdc"/usr/lib/*-linux-gnu*; do export LD_LIBRARY_PATH="$libraries"; done
+  modules="[dbmodules]
+  db_module_dir = $libraries/krb5/plugins/kdb"
+fi
+PATH=$PATH:/usr/sbin:/sbin
+for program in krb5kdc kdb5_util kadmin.local; do
+  command -v $program >/dev/null || {
+    echo "realm: this machine has no $program; tests/setup.sh kdc unpacks Debian's below build/" >&2
+    exit 1
+  }
+done
+# krb5kdc shares a port that is taken, and then answers some of the requests.
+if cat /proc/net/tcp /proc/net/udp 2>/dev/null | grep -q "0100007F:$(printf %04X "$port") 00000000:0000 0[7A] "; then
+  echo "realm: port $port of 127.0.0.1 is taken; choose another: tests/realm.sh $dir PORT ..." >&2
+  exit 1
+fi
 mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
 {
   echo "[libdefaults]"
   echo "  default_realm = EXAMPLE.TEST"
@@ -38,10 +65,10 @@ cat > "$dir/kdc.conf" <<EOF
   }
 [logging]
   kdc = FILE:$dir/kdc.log
+$modules
 EOF
 chmod 644 "$dir/krb5.conf"
 export KRB5_CONFIG="$dir/krb5.conf" KRB5_KDC_PROFILE="$dir/kdc.conf"
-PATH=$PATH:/usr/sbin:/sbin
 if [ ! -e "$dir/principal" ]; then
   kdb5_util create -s -r EXAMPLE.TEST -P master >/dev/null
   for name in alice bob carol host/server.example.test host/other.example.test $(seq -f u%g 20); do

@@ -1,44 +1,94 @@
 #!/bin/sh
-# Installs what the tests need and is missing: Debian packages, and Heimdal's
-# clients, which cannot be installed beside MIT's, unpacked into build/heimdal.
+# Gets what the tests need and this machine lacks, all of it Debian packages.
+# Those that only add programs and libraries are installed, if root runs this.
+# Those whose installation would change PAM, nsswitch or the enabled units, or
+# would remove others, are unpacked below build/ instead, for every user:
+# SSSD's and Heimdal's KCM servers and clients, a KDC, logrotate.
+# What cannot be had is said, and its tests are skipped.
+#
+#   tests/setup.sh           all of it
+#   tests/setup.sh kdc       only the KDC that tests/realm.sh runs
+#   tests/setup.sh heimdal   only Heimdal's programs, which tests/heimdal.sh runs
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="gcc libc6-dev pkg-config krb5-user krb5-kdc libkrb5-dev
-  libini-config-dev curl dbus-bin libglib2.0-bin python3-dbus systemd
-  binutils procps util-linux strace logrotate make sssd-kcm heimdal-kcm sssd-tools man-db mandoc bash-completion"
-heimdal="heimdal-clients libasn1-8-heimdal libgssapi3-heimdal
-  libhcrypto5-heimdal libhdb9-heimdal libheimbase1-heimdal
-  libheimntlm0-heimdal libhx509-5-heimdal libkadm5clnt7-heimdal
-  libkadm5srv8-heimdal libkafs0-heimdal libkrb5-26-heimdal libotp0-heimdal
-  libroken19-heimdal libsl0-heimdal libwind0-heimdal"
+packages="gcc libc6-dev pkg-config krb5-user libkrb5-dev libini-config-dev curl
+  dbus-bin libglib2.0-bin python3-dbus binutils strace make mandoc bash-completion faketime"
 
-missing=""
-for package in $packages; do
-  dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
-    missing="$missing $package"
-done
-if [ -n "$missing" ] || [ ! -e build/heimdal/usr/bin/kinit.heimdal ]; then
-  if [ "$(id -u)" = 0 ]; then apt-get update -qq; fi
-fi
-if [ -n "$missing" ]; then
+updated=""
+# update fetches the lists of packages once, which only root may.
+update() {
+  [ -z "$updated" ] && [ "$(id -u)" = 0 ] || return 0
+  updated=yes
+  apt-get update -qq || echo "setup: apt-get update fails; going on with the lists that are here" >&2
+}
+
+# install_missing installs packages that change nothing but what they add.
+install_missing() {
+  missing=""
+  for package in "$@"; do
+    dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+      missing="$missing $package"
+  done
+  [ -n "$missing" ] || return 0
   if [ "$(id -u)" != 0 ]; then
     echo "setup: not root, so these packages stay missing and their tests are skipped:$missing" >&2
-  else
-    # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    return 0
   fi
-fi
-
-if [ ! -e build/heimdal/usr/bin/kinit.heimdal ]; then
-  rm -rf build/heimdal.new
-  mkdir -p build/heimdal.new
+  update
   # shellcheck disable=SC2086
-  if (cd build/heimdal.new && apt-get download -qq $heimdal 2>/dev/null && for deb in *.deb; do dpkg-deb -x "$deb" . && rm "$deb"; done); then
-    rm -rf build/heimdal
-    mv build/heimdal.new build/heimdal
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+    echo "setup: apt-get install fails, so tests that need these packages are skipped:$missing" >&2
+}
+
+# unpack lays packages, and what they depend on and this machine lacks, into
+# build/TREE as they would lie below /. TREE/packages names them with versions.
+unpack() {
+  tree=build/$1 new=$PWD/build/$1.new
+  shift
+  if [ "$(head -n 1 "$tree/packages" 2>/dev/null)" = "# $*" ]; then return 0; fi
+  update
+  rm -rf "$new"
+  mkdir -p "$new/usr/bin" "$new/usr/sbin" "$new/usr/lib"
+  # As on the machine, where these are links; else they would hide its own.
+  for dir in bin sbin lib; do ln -s "usr/$dir" "$new/$dir"; done
+  # What installing them would add. They need not be able to live beside others here.
+  depends=$(apt-get install -s --no-install-recommends "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) .*/\1/p')
+  # shellcheck disable=SC2086
+  if (cd "$new" && apt-get download -qq $(printf '%s\n' "$@" $depends | sort -u) 2>apt.log); then
+    { echo "# $*"; for deb in "$new"/*.deb; do dpkg-deb -W --showformat='${Package} ${Version}\n' "$deb"; done; } >"$new/packages"
+    for deb in "$new"/*.deb; do dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$new" --keep-directory-symlink --no-same-owner; done
+    rm -f "$new"/*.deb "$new/apt.log"
+    rm -rf "$tree"
+    mv "$new" "$tree"
   else
-    echo "setup: Heimdal's clients could not be downloaded; their tests are skipped" >&2
-    rm -rf build/heimdal.new
+    echo "setup: these packages cannot be downloaded, so their tests are skipped: $*" >&2
+    cat "$new/apt.log" >&2
+    rm -rf "$new"
   fi
+}
+
+unpack_kdc() { unpack kdc krb5-kdc krb5-admin-server; }
+unpack_heimdal() { unpack heimdal heimdal-clients heimdal-kcm; }
+
+if ! command -v apt-get >/dev/null; then
+  echo "setup: this machine has no apt-get. The tests need, by Debian's names: $packages krb5-kdc krb5-admin-server;" \
+    "those of what is missing are skipped" >&2
+  exit 0
 fi
+case ${1-} in
+  kdc) unpack_kdc ;;
+  heimdal) unpack_heimdal ;;
+  "")
+    # shellcheck disable=SC2086
+    install_missing $packages
+    unpack_kdc
+    unpack_heimdal
+    unpack sssd sssd-common sssd-kcm sssd-tools
+    unpack logrotate logrotate
+    ;;
+  *)
+    echo "usage: tests/setup.sh [kdc | heimdal]" >&2
+    exit 2
+    ;;
+esac

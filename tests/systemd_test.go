@@ -211,7 +211,7 @@ func TestLogrotateMovesAllLogsAndTheirWritersWithThem(t *testing.T) {
 		"where sssd alone hands a signal on": `unshare -m sh -euc 'umount -l /run/systemd 2>/dev/null || mount -t tmpfs none /run/systemd; logrotate -f -s /run/state /etc/logrotate.d/sssd'`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			needProgram(t, "logrotate")
+			needUnpacked(t, "logrotate", "logrotate", "")
 			m := bootMachine(t, "[sssd]\ndebug_level = 6\n[kcm]\ndebug_level = 6\n[secrets]\ndebug_level = 6\n")
 			m.sh(0, `systemctl start sssd`)
 			m.sh(someone, kinit)

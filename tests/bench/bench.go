@@ -17,7 +17,7 @@ type bench struct {
 	dir     string // for everything that is written
 	self    string // this program, for every user to run
 	bin     string // our programs
-	realm   string
+	tests   string // the directory of the scripts
 	servers []*server
 	rows    []*row
 }
@@ -28,7 +28,7 @@ type row struct {
 	values map[string][]float64 // by server, in the order of the rounds
 }
 
-func newBench(bin, realm string, full bool) (*bench, error) {
+func newBench(bin, tests string, full bool) (*bench, error) {
 	dir, err := os.MkdirTemp("", "gosssd-bench-")
 	if err != nil {
 		return nil, err
@@ -42,12 +42,12 @@ func newBench(bin, realm string, full bool) (*bench, error) {
 		b.bin, err = filepath.Abs(bin)
 	}
 	if err == nil {
-		b.realm, err = filepath.Abs(realm)
+		b.tests, err = filepath.Abs(tests)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	b.servers = servers(b.bin, b.self)
+	b.servers = servers(b.bin, b.self, b.tests)
 	return b, nil
 }
 

@@ -79,7 +79,7 @@ func TestASummaryOfStraceIsRead(t *testing.T) {
 
 // invented is a run with a value in every row that is plotted or judged.
 func invented() *bench {
-	b := &bench{servers: servers("bin", "bench")}
+	b := &bench{servers: servers("bin", "bench", "..")}
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, p := range panels {
 		for _, r := range p.rows {
@@ -136,7 +136,7 @@ func TestTheReadmeShowsWhatWasMeasured(t *testing.T) {
 }
 
 func TestTheTableJudgesOnlyWhatWasMeasured(t *testing.T) {
-	b := &bench{servers: servers("bin", "bench")}
+	b := &bench{servers: servers("bin", "bench", "..")}
 	if got := b.table(); strings.Contains(got, "wanted") {
 		t.Errorf("verdicts without measurements:\n%s", got)
 	}

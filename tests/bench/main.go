@@ -5,7 +5,7 @@
 //
 //	bench [-full] [-bin DIR] [-o TABLE.md] [-svg PLOT.svg]
 //
-// It prints a table. Peers that are not installed are left out, and without
+// It prints a table. Peers that tests/setup.sh has not unpacked are left out, and without
 // root all clients are of one user.
 package main
 
@@ -38,7 +38,7 @@ func run(args []string) error {
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	full := set.Bool("full", false, "measure longer, and fill the peers' caches too")
 	bin := set.String("bin", "bin", "where the programs to measure are")
-	realm := set.String("realm", "tests/realm.sh", "the script that runs a KDC")
+	tests := set.String("tests", "tests", "the directory of realm.sh and overlay.sh")
 	table := set.String("o", "", "write the table here too")
 	plot := set.String("svg", "", "write the plot here")
 	only := set.String("only", "", "only the servers whose names contain one of these words, with commas between")
@@ -46,7 +46,7 @@ func run(args []string) error {
 	if err := set.Parse(args); err != nil {
 		return err
 	}
-	b, err := newBench(*bin, *realm, *full)
+	b, err := newBench(*bin, *tests, *full)
 	if err != nil {
 		return err
 	}

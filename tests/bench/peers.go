@@ -9,36 +9,31 @@ import (
 
 const kcmSocket = ".heim_org.h5l.kcm-socket"
 
-// The programs of the peers, where Debian has them.
-const (
-	debianKCM  = "/usr/libexec/sssd/sssd_kcm"
-	heimdalKCM = "/usr/sbin/kcm"
-)
-
-// servers are those that can run here.
-func servers(bin, self string) []*server {
+// servers are those that can run here. The peers' programs are those that
+// setup.sh in the directory tests has unpacked into build beside it.
+func servers(bin, self, tests string) []*server {
 	all := []*server{
 		ours(bin, "secrets", "caches kept by sssd_secrets, the default"),
 		ours(bin, "secdb", "caches kept in a database of sssd_kcm"),
 		ours(bin, "memory", "caches in memory only"),
 	}
-	for _, peer := range []*server{debian(), heimdal()} {
-		if os.Getuid() == 0 && installed(peer.what) {
+	for _, peer := range []*server{debian(tests), heimdal(tests)} {
+		if peer != nil {
 			all = append(all, peer)
-		} else {
-			fmt.Fprintf(os.Stderr, "SKIPPED: %s (needs root and its package)\n", peer.name)
 		}
 	}
 	return append(all, limit(self))
 }
 
-func installed(what string) bool {
-	program := debianKCM
-	if what == heimdal().what {
-		program = heimdalKCM
+// overlay returns the start of a command that runs with a tree of unpacked
+// packages laid over the machine, or says that the peer in it is left out.
+func overlay(tests, tree string) []string {
+	build := filepath.Join(tests, "../build", tree)
+	if _, err := os.Stat(build); err != nil || os.Getuid() != 0 {
+		fmt.Fprintf(os.Stderr, "SKIPPED: the server in %s (needs root, and setup.sh)\n", build)
+		return nil
 	}
-	_, err := os.Stat(program)
-	return err == nil
+	return []string{filepath.Join(tests, "overlay.sh"), build, "sh", "-euc"}
 }
 
 const ourConf = `[sssd]
@@ -76,7 +71,11 @@ max_uid_ccaches = 64
 
 // debian is SSSD's sssd_kcm in a mount namespace in which its directories,
 // on the same disk, are below dir.
-func debian() *server {
+func debian(tests string) *server {
+	over := overlay(tests, "sssd")
+	if over == nil {
+		return nil
+	}
 	return &server{
 		name: "SSSD", what: "sssd_kcm of Debian", durable: true, socket: "run/" + kcmSocket,
 		command: func(dir string) (*exec.Cmd, error) {
@@ -88,25 +87,29 @@ func debian() *server {
 			if err := os.WriteFile(filepath.Join(dir, "etc/sssd.conf"), []byte(debianConf), 0o600); err != nil {
 				return nil, err
 			}
-			return exec.Command("unshare", "--mount", "sh", "-euc", `
+			return exec.Command(over[0], append(over[1:], `
 				mount --bind "$0/lib" /var/lib/sss
 				mount --bind "$0/etc" /etc/sssd
 				mount --bind "$0/log" /var/log/sssd
 				mount --bind "$0/run" /run
 				/usr/sbin/sssd --genconf-section=kcm
-				exec `+debianKCM+` --uid 0 --gid 0 --logger=files`, dir), nil
+				exec /usr/libexec/sssd/sssd_kcm --uid 0 --gid 0 --logger=files`, dir)...), nil
 		},
 	}
 }
 
-func heimdal() *server {
+func heimdal(tests string) *server {
+	over := overlay(tests, "heimdal")
+	if over == nil {
+		return nil
+	}
 	return &server{
 		name: "Heimdal", what: "kcm of Heimdal, memory only", socket: "run/" + kcmSocket,
 		command: func(dir string) (*exec.Cmd, error) {
 			err := os.MkdirAll(filepath.Join(dir, "run"), 0o755)
-			return exec.Command("unshare", "--mount", "sh", "-euc", `
+			return exec.Command(over[0], append(over[1:], `
 				mount --bind "$0/run" /run
-				exec `+heimdalKCM+` --config-file=/dev/null`, dir), err
+				exec /usr/sbin/kcm --config-file=/dev/null`, dir)...), err
 		},
 	}
 }

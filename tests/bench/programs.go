@@ -108,7 +108,7 @@ func (b *bench) startRealm() (stop func(), err error) {
 	if err := os.Chmod(users, 0o777); err != nil {
 		return nil, err
 	}
-	kdc := exec.Command(b.realm, filepath.Join(b.dir, "realm"), fmt.Sprint(port))
+	kdc := exec.Command(filepath.Join(b.tests, "realm.sh"), filepath.Join(b.dir, "realm"), fmt.Sprint(port))
 	if err := kdc.Start(); err != nil {
 		return nil, err
 	}

@@ -1,15 +1,17 @@
 #!/bin/sh
 # Boots this machine's systemd in namespaces of its own, on a copy-on-write view
-# of / with the files of TREE laid over it: tests/systemd/boot.sh TREE
+# of / with the files of TREE laid over it: tests/systemd/boot.sh TREE [UNPACKED...]
+# Each UNPACKED is a directory of Debian packages that lie between the two.
 # Prints the number of systemd's process; `nsenter -t NUMBER -a` gets in. It lives until
 # the standard input of this script ends. Nothing of it reaches the machine:
 # not its files, devices, kernel settings, network, processes nor control groups.
 set -eu
 if [ "${1-}" != --inside ]; then
   # Mounts made here are nobody else's, and go with this process.
-  [ "${1-}" = --alone ] || exec unshare -m "$0" --alone "$1"
+  [ "${1-}" = --alone ] || exec unshare -m "$0" --alone "$@"
   trap "" HUP INT TERM # which would leave the control group behind
-  tree=$2 work=$(mktemp -d)
+  shift
+  work=$(mktemp -d)
   trap 'umount -l "$work"; rmdir "$work"' EXIT
   mount -t tmpfs -o mode=755 none "$work"
   mkdir "$work/cgroup" "$work/upper" "$work/work" "$work/root"
@@ -18,22 +20,24 @@ if [ "${1-}" != --inside ]; then
   mkdir "$group"
   (
     echo 0 > "$group/cgroup.procs"
-    exec setpriv --pdeathsig KILL unshare -m -p -f --kill-child -n -u -i -C "$0" --inside "$work" "$tree" < /dev/null
+    exec setpriv --pdeathsig KILL unshare -m -p -f --kill-child -n -u -i -C "$0" --inside "$work" "$@" < /dev/null
   ) &
-  cat > /dev/null || :
+  exec > /dev/null # so that the reader sees the end when it does not boot
+  cat || :
   kill -KILL $! 2>/dev/null || : # its child, the first process of its namespace, goes with it, and so do all
   wait $! || :
   until find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; do sleep 0.01; done
   exit 0
 fi
 
-work=$2 root=$2/root
+work=$2 root=$2/root tree=$3
+shift 3
 mount -t overlay -o "lowerdir=/,upperdir=$work/upper,workdir=$work/work" none "$root"
 # None of the machine's own units, mounts or swap, nor of its sssd.
 rm -rf "$root/etc/systemd/system" "$root/etc/fstab" "$root/etc/sssd" "$root/var/lib/sss" \
   "$root/var/log/sssd" "$root/etc/logrotate.d" "$root/etc/krb5.conf.d"
 rm -f "$root"/lib/systemd/system/sssd*
-cp -a "$3/." "$root/"
+for dir in "$@" "$tree"; do cp -a "$dir/." "$root/"; done
 for dir in run tmp dev; do mount -t tmpfs -o mode=755 none "$root/$dir"; done
 chmod 1777 "$root/tmp"
 for name in null zero full random urandom tty; do
