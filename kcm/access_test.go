@@ -66,8 +66,8 @@ func TestOthersSeeNothing(t *testing.T) {
 	alice.must(protocol.OpChmod, name("1000"), u16(0o777))
 	id := alice.must(protocol.OpGetCacheUUIDList)
 	mallory.refused(protocol.NoFile, protocol.OpGetPrincipal, name("1000"))
-	mallory.refused(protocol.NotFound, protocol.OpGetCredList, name("1000"))
-	mallory.refused(protocol.NotFound, protocol.OpStore, name("1000"), tgt("mallory"))
+	mallory.refused(protocol.NoFile, protocol.OpGetCredList, name("1000"))
+	mallory.refused(protocol.NoFile, protocol.OpStore, name("1000"), tgt("mallory"))
 	mallory.refused(protocol.NoFile, protocol.OpDestroy, name("1000"))
 	mallory.refused(protocol.NoFile, protocol.OpChown, name("1000"), u32(1001), u32(1001))
 	mallory.refused(protocol.End, protocol.OpGetCacheByUUID, id)
@@ -153,7 +153,7 @@ func TestChown(t *testing.T) {
 	r.checkStore(1001)
 
 	alice.login("1000:a", "alice")
-	root.refused(protocol.BadName, protocol.OpChown, name("1000:a"), u32(1001), u32(7))
+	root.refused(protocol.Exists, protocol.OpChown, name("1000:a"), u32(1001), u32(7))
 	equal(t, "caches of alice", alice.caches(), []string{"1000:a"})
 }
 

@@ -187,7 +187,7 @@ func TestOneChangeTooLargeDoesNotCostTheOthers(t *testing.T) {
 		cred := ticket("alice", fmt.Sprintf("host/%d@%s", i, realm), 100)
 		if i == 2 {
 			cred.Ticket = make([]byte, 2000)
-			c.refused(protocol.NoMemory, protocol.OpStore, name("1000"), raw(cred))
+			c.refused(protocol.Quota, protocol.OpStore, name("1000"), raw(cred))
 			return
 		}
 		c.must(protocol.OpStore, name("1000"), raw(cred))

@@ -2,6 +2,7 @@ package kcm
 
 import (
 	"errors"
+	"syscall"
 
 	"gosssd/kcm/protocol"
 )
@@ -25,19 +26,20 @@ var (
 	errNoneRemoved  = &refusal{protocol.NotFound, "no credential matches"}
 	errName         = &refusal{protocol.BadName, "not a name this user may give a cache"}
 	errOtherUser    = &refusal{protocol.BadName, "a cache cannot be moved to another user's name"}
-	errNameTaken    = &refusal{protocol.BadName, "the new owner has a cache of this name"}
+	errNameTaken    = &refusal{protocol.Exists, "the new owner has a cache of this name"}
 	errMode         = &refusal{protocol.Perm, "the mode of the cache forbids it"}
 	errNotOwner     = &refusal{protocol.Perm, "only root may give a cache away"}
-	errUserFull     = &refusal{protocol.NoMemory, "max_uid_ccaches is reached"}
-	errFull         = &refusal{protocol.NoMemory, "max_ccaches is reached"}
-	errCacheTooBig  = &refusal{protocol.NoMemory, "max_ccache_size is reached"}
-	errReplyTooLong = &refusal{protocol.NoMemory, "the reply would be longer than a frame"}
+	errUserFull     = &refusal{protocol.Quota, "max_uid_ccaches is reached"}
+	errFull         = &refusal{protocol.Quota, "max_ccaches is reached"}
+	errCacheTooBig  = &refusal{protocol.Quota, "max_ccache_size is reached"}
+	errReplyTooLong = &refusal{protocol.TooLong, "the reply would be longer than a frame"}
 )
 
 // What keeps an operation from being run.
 var (
 	errUnsupported = errors.New("operation is not served")
 	errOneByOne    = errors.New("list is longer than a frame; the client asks for each credential instead")
+	errAskOffset   = errors.New("the KDC's clock differs from this machine's; the client goes through the cache and asks for the offset")
 	errOrphan      = errors.New("credential of a cache that is not there")
 )
 
@@ -64,6 +66,12 @@ func isQuota(err error) bool {
 func isStale(err error) bool {
 	var refused interface{ Stale() bool }
 	return errors.As(err, &refused) && refused.Stale()
+}
+
+// isFull reports whether a store had no room on the disk for a change.
+func isFull(err error) bool {
+	var full interface{ Full() bool }
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.As(err, &full) && full.Full()
 }
 
 // gravity says how an error is logged.
@@ -95,11 +103,13 @@ func verdict(op *operation, err error) (protocol.Reply, gravity) {
 	case errors.As(err, &u):
 		return protocol.Reply{Outer: protocol.IOError}, failed
 	case isQuota(err):
-		return protocol.Reply{Inner: protocol.NoMemory}, refused
+		return protocol.Reply{Inner: protocol.Quota}, refused
 	case errors.Is(err, protocol.ErrMalformed):
 		return protocol.Reply{Outer: protocol.BadFormat}, refused
-	case errors.Is(err, errUnsupported), errors.Is(err, errOneByOne):
+	case errors.Is(err, errUnsupported), errors.Is(err, errOneByOne), errors.Is(err, errAskOffset):
 		return protocol.Reply{Outer: protocol.NoSupport}, ordinary
+	case isFull(err):
+		return protocol.Reply{Inner: protocol.DiskFull}, failed
 	default:
 		return protocol.Reply{Outer: protocol.WriteFailed}, failed
 	}

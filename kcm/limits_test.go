@@ -23,7 +23,7 @@ func TestUserLimit(t *testing.T) {
 		{protocol.OpReplace, append(append(u32(0), princ("carol@"+realm)...), u32(0)...)},
 		{protocol.OpSetDefaultCache, nil},
 	} {
-		c.refused(protocol.NoMemory, attempt.op, name("1000:c"), attempt.params)
+		c.refused(protocol.Quota, attempt.op, name("1000:c"), attempt.params)
 	}
 	equal(t, "caches", c.caches(), []string{"1000:a", "1000:b"})
 	if got := c.defaultName(); got != "1000:a" {
@@ -50,7 +50,7 @@ func TestUserLimit(t *testing.T) {
 	t.Run("can be raised at run time", func(*testing.T) {
 		r.server.Reload(snapshot(t, conf{"max_uid_ccaches": "3"}))
 		c.login("1000:y", "yves")
-		c.refused(protocol.NoMemory, protocol.OpSetDefaultCache, name("1000:z"))
+		c.refused(protocol.Quota, protocol.OpSetDefaultCache, name("1000:z"))
 	})
 	r.checkStore(1000)
 }
@@ -63,11 +63,11 @@ func TestExpiredCachesMakeRoom(t *testing.T) {
 	}
 	c.must(protocol.OpStore, name("1000:old"), raw(ticket("alice", tgs, 60)))
 	c.must(protocol.OpStore, name("1000:new"), raw(ticket("alice", tgs, 600)))
-	c.refused(protocol.NoMemory, protocol.OpInitialize, name("1000:x"), princ("xenia@"+realm))
+	c.refused(protocol.Quota, protocol.OpInitialize, name("1000:x"), princ("xenia@"+realm))
 	r.pass(61 * time.Second)
 	c.must(protocol.OpInitialize, name("1000:x"), princ("xenia@"+realm))
 	equal(t, "caches", c.caches(), []string{"1000:empty", "1000:new", "1000:x"})
-	c.refused(protocol.NoMemory, protocol.OpInitialize, name("1000:y"), princ("yves@"+realm))
+	c.refused(protocol.Quota, protocol.OpInitialize, name("1000:y"), princ("yves@"+realm))
 	r.checkStore(1000)
 }
 
@@ -80,7 +80,7 @@ func TestCachesThatWereBegunAndBrokenOffMakeRoom(t *testing.T) {
 	equal(t, "caches", c.caches(), []string{"1000:c"})
 	c.login("1000:c", "alice")
 	c.must(protocol.OpInitialize, name("1000:d"), princ("bob@"+realm)) // empty, but somebody's
-	c.refused(protocol.NoMemory, protocol.OpSetDefaultCache, name("1000:e"))
+	c.refused(protocol.Quota, protocol.OpSetDefaultCache, name("1000:e"))
 	r.checkStore(1000)
 }
 
@@ -95,7 +95,7 @@ func TestGlobalLimit(t *testing.T) {
 	r.start(conf{"max_ccaches": "4"}) // a server that has seen none of these users
 	c := r.client(1005)
 	c.must(protocol.OpInitialize, name("1005:a"), princ("alice@"+realm))
-	c.refused(protocol.NoMemory, protocol.OpInitialize, name("1005:b"), princ("alice@"+realm))
+	c.refused(protocol.Quota, protocol.OpInitialize, name("1005:b"), princ("alice@"+realm))
 	c.must(protocol.OpInitialize, name("1005:a"), princ("alice@"+realm))
 
 	r.pass(1001 * time.Second)
@@ -104,7 +104,7 @@ func TestGlobalLimit(t *testing.T) {
 		t.Errorf("the expired cache of another user is still there: %v", got)
 	}
 	equal(t, "caches of another", r.client(1001).caches(), []string{"1001"})
-	c.refused(protocol.NoMemory, protocol.OpInitialize, name("1005:c"), princ("alice@"+realm))
+	c.refused(protocol.Quota, protocol.OpInitialize, name("1005:c"), princ("alice@"+realm))
 	c.must(protocol.OpDestroy, name("1005:a"))
 	c.must(protocol.OpInitialize, name("1005:c"), princ("alice@"+realm))
 
@@ -115,7 +115,7 @@ func TestGlobalLimit(t *testing.T) {
 	r.store.set("", nil)
 	c.must(protocol.OpDestroy, name("1005:c"))
 	c.must(protocol.OpInitialize, name("1005:d"), princ("alice@"+realm))
-	c.refused(protocol.NoMemory, protocol.OpInitialize, name("1005:e"), princ("alice@"+realm))
+	c.refused(protocol.Quota, protocol.OpInitialize, name("1005:e"), princ("alice@"+realm))
 }
 
 func TestSizeLimit(t *testing.T) {
@@ -131,7 +131,7 @@ func TestSizeLimit(t *testing.T) {
 		c.must(protocol.OpStore, name("1000"), config("alice", "x", "y"))
 		cred := ticket("alice", tgs, 100)
 		cred.Ticket = make([]byte, 2000)
-		c.refused(protocol.NoMemory, protocol.OpStore, name("1000"), raw(cred))
+		c.refused(protocol.Quota, protocol.OpStore, name("1000"), raw(cred))
 		equal(t, "caches", c.caches(), nil)
 		if left := r.store.records(1000); len(left) > 0 {
 			t.Errorf("records left: %v", sortedKeys(left))
@@ -142,10 +142,10 @@ func TestSizeLimit(t *testing.T) {
 		c := r.client(1000)
 		c.login("1000", "alice")
 		list := protocol.AppendCredentialList(nil, [][]byte{large(1, 100), large(2, 100)})
-		c.refused(protocol.NoMemory, protocol.OpReplace, name("1000"), u32(0), princ("bob@"+realm), list)
-		c.refused(protocol.NoMemory, protocol.OpReplace, name("1000:b"), u32(0), princ("bob@"+realm), list)
-		c.refused(protocol.NoMemory, protocol.OpInitialize, name("1000"), princ(strings.Repeat("x", 2000)))
-		c.refused(protocol.NoMemory, protocol.OpInitialize, name("1000:b"), princ(strings.Repeat("x", 2000)))
+		c.refused(protocol.Quota, protocol.OpReplace, name("1000"), u32(0), princ("bob@"+realm), list)
+		c.refused(protocol.Quota, protocol.OpReplace, name("1000:b"), u32(0), princ("bob@"+realm), list)
+		c.refused(protocol.Quota, protocol.OpInitialize, name("1000"), princ(strings.Repeat("x", 2000)))
+		c.refused(protocol.Quota, protocol.OpInitialize, name("1000:b"), princ(strings.Repeat("x", 2000)))
 		equal(t, "caches", c.caches(), []string{"1000"})
 		equal(t, "credentials", c.servers("1000"), []string{tgs})
 		r.checkStore(1000)
@@ -157,7 +157,7 @@ func TestSizeLimit(t *testing.T) {
 		c.must(protocol.OpStore, name("1000"), large(1, 50))
 		c.must(protocol.OpStore, name("1000"), large(1, 60))
 		c.must(protocol.OpStore, name("1000"), large(2, 500))
-		c.refused(protocol.NoMemory, protocol.OpStore, name("1000"), large(3, 500))
+		c.refused(protocol.Quota, protocol.OpStore, name("1000"), large(3, 500))
 		if got := len(c.servers("1000")); got != 3 {
 			t.Fatalf("%d credentials after a refusal", got)
 		}
@@ -171,8 +171,8 @@ func TestSizeLimit(t *testing.T) {
 		c := r.client(1000)
 		c.login("1000", "alice")
 		r.store.set("commit", quotaError{})
-		c.refused(protocol.NoMemory, protocol.OpStore, name("1000"), service("alice", "host/a"))
-		c.refused(protocol.NoMemory, protocol.OpInitialize, name("1000:b"), princ("alice@"+realm))
+		c.refused(protocol.Quota, protocol.OpStore, name("1000"), service("alice", "host/a"))
+		c.refused(protocol.Quota, protocol.OpInitialize, name("1000:b"), princ("alice@"+realm))
 		r.store.set("load", errDisk) // nothing was written, so nothing has to be read again
 		equal(t, "credentials", c.servers("1000"), []string{tgs})
 	})

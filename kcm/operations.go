@@ -25,8 +25,9 @@ type operation struct {
 	handler func(*session, context.Context) error
 }
 
-// operations holds 0 to 28 in their order, then 13001 and 13002. The codes
-// for a cache that is missing are SSSD's where it has the operation.
+// operations holds 0 to 28 in their order, then 13001 and 13002. A cache that
+// is missing has one code, as with FILE caches and Heimdal: clients print "No
+// credentials cache found". Only who goes through a list is told that it ends.
 var operations = [...]operation{
 	{protocol.OpNoop, listing, 0, (*session).noop},
 	{protocol.OpGetName, reading, protocol.NoFile, (*session).getName},
@@ -34,10 +35,10 @@ var operations = [...]operation{
 	{protocol.OpGenNew, listing, 0, (*session).genNew},
 	{protocol.OpInitialize, writing, protocol.NoFile, (*session).initialize},
 	{protocol.OpDestroy, writing, protocol.NoFile, (*session).destroy},
-	{protocol.OpStore, writing, protocol.NotFound, (*session).store},
+	{protocol.OpStore, writing, protocol.NoFile, (*session).store},
 	{protocol.OpRetrieve, reading, protocol.NoFile, (*session).retrieve},
 	{protocol.OpGetPrincipal, reading, protocol.NoFile, (*session).getPrincipal},
-	{protocol.OpGetCredUUIDList, reading, protocol.NotFound, (*session).getCredUUIDList},
+	{protocol.OpGetCredUUIDList, reading, protocol.NoFile, (*session).getCredUUIDList},
 	{protocol.OpGetCredByUUID, reading, protocol.End, (*session).getCredByUUID},
 	{protocol.OpRemoveCred, writing, protocol.NoFile, (*session).removeCred},
 	{protocol.OpSetFlags, writing, protocol.NoFile, (*session).setFlags},
@@ -51,13 +52,13 @@ var operations = [...]operation{
 	{protocol.OpGetDefaultCache, listing, 0, (*session).getDefaultCache},
 	{protocol.OpSetDefaultCache, owning, protocol.NoFile, (*session).setDefaultCache},
 	{protocol.OpGetKDCOffset, reading, protocol.NoFile, (*session).getKDCOffset},
-	{protocol.OpSetKDCOffset, writing, protocol.NotFound, (*session).setKDCOffset},
+	{protocol.OpSetKDCOffset, writing, protocol.NoFile, (*session).setKDCOffset},
 	{op: protocol.OpAddNTLMCred}, // this and the next four need NTLM secrets
 	{op: protocol.OpHaveNTLMCred},
 	{op: protocol.OpDelNTLMCred},
 	{op: protocol.OpDoNTLMAuth},
 	{op: protocol.OpGetNTLMUserList},
-	{protocol.OpGetCredList, reading, protocol.NotFound, (*session).getCredList},
+	{protocol.OpGetCredList, reading, protocol.NoFile, (*session).getCredList},
 	{protocol.OpReplace, writing, protocol.NoFile, (*session).replace},
 }
 

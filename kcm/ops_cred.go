@@ -45,6 +45,14 @@ func (s *session) removeBare(ctx context.Context, name []byte) error {
 	})
 }
 
+// maxUnaskedOffset is how many seconds the KDC's clock may differ from this
+// machine's before RETRIEVE is no longer answered. MIT's library asks for the
+// offset only when it begins to go through a cache, not before RETRIEVE (krb5
+// ticket 8826). Without the offset its requests bear the wrong time, which a
+// KDC refuses with "Clock skew too great" from five minutes on. It goes
+// through the cache when RETRIEVE is not served, and learns the offset.
+const maxUnaskedOffset = 60
+
 // retrieve looks for one credential as the client's library would, and saves
 // it from having all of them sent.
 func (s *session) retrieve(ctx context.Context) error {
@@ -54,6 +62,9 @@ func (s *session) retrieve(ctx context.Context) error {
 	c, err := s.read(ctx, name)
 	if err != nil {
 		return err
+	}
+	if c.offset > maxUnaskedOffset || c.offset < -maxUnaskedOffset {
+		return errAskOffset
 	}
 	for i := range c.entries {
 		if tag.Matches(&c.entries[i].Credential, flags) {

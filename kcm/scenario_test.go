@@ -3,6 +3,7 @@ package kcm
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -172,10 +173,10 @@ func TestMissingCacheHasTheCodeOfTheOperation(t *testing.T) {
 		protocol.OpGetPrincipal:    {nil, protocol.NoFile},
 		protocol.OpDestroy:         {nil, protocol.NoFile},
 		protocol.OpGetKDCOffset:    {nil, protocol.NoFile},
-		protocol.OpSetKDCOffset:    {[][]byte{u32(1)}, protocol.NotFound},
-		protocol.OpStore:           {[][]byte{tgt("alice")}, protocol.NotFound},
-		protocol.OpGetCredUUIDList: {nil, protocol.NotFound},
-		protocol.OpGetCredList:     {nil, protocol.NotFound},
+		protocol.OpSetKDCOffset:    {[][]byte{u32(1)}, protocol.NoFile},
+		protocol.OpStore:           {[][]byte{tgt("alice")}, protocol.NoFile},
+		protocol.OpGetCredUUIDList: {nil, protocol.NoFile},
+		protocol.OpGetCredList:     {nil, protocol.NoFile},
 		protocol.OpGetCredByUUID:   {[][]byte{id}, protocol.End},
 		protocol.OpRetrieve:        {[][]byte{u32(0), tag}, protocol.NoFile},
 		protocol.OpRemoveCred:      {[][]byte{u32(0), tag}, protocol.NoFile},
@@ -193,6 +194,21 @@ func TestMissingCacheHasTheCodeOfTheOperation(t *testing.T) {
 	c.t = t
 	c.refused(protocol.End, protocol.OpGetCacheByUUID, id)
 	c.refused(protocol.NoFile, protocol.OpGetCacheUUIDList)
+}
+
+// MIT's library asks for a cache's offset only when it goes through the cache.
+func TestRetrieveDoesNotServeACacheWhoseKDCHasAnotherTime(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.client(1000)
+	for offset, served := range map[int32]bool{0: true, 60: true, -60: true, 61: false, -61: false, 26 * 3600: false, -26 * 3600: false, math.MinInt32: false} {
+		c.must(protocol.OpReplace, name("1000"), u32(uint32(offset)), princ("alice@"+realm), protocol.AppendCredentialList(nil, [][]byte{tgt("alice")}))
+		if served {
+			c.must(protocol.OpRetrieve, name("1000"), u32(1), credtagOf(tgt("alice")))
+		} else {
+			c.notRun(protocol.NoSupport, protocol.OpRetrieve, name("1000"), u32(1), credtagOf(tgt("alice")))
+		}
+	}
+	c.refused(protocol.NoFile, protocol.OpRetrieve, name("1000:none"), u32(1), credtagOf(tgt("alice")))
 }
 
 func TestCredentialsByUUID(t *testing.T) {

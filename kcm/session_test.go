@@ -208,7 +208,7 @@ func TestNoKeyOrTicketIsLogged(t *testing.T) {
 	c.must(protocol.OpRetrieve, name("1000"), u32(0), credtagOf(raw(cred)))
 	c.notRun(protocol.BadFormat, protocol.OpStore, name("1000"), raw(cred)[:len(raw(cred))-2])
 	cred.Ticket = bytes.Repeat(cred.Ticket, 200)
-	c.refused(protocol.NoMemory, protocol.OpStore, name("1000"), raw(cred))
+	c.refused(protocol.Quota, protocol.OpStore, name("1000"), raw(cred))
 	logged := r.logged.String()
 	if !strings.Contains(logged, "op=RETRIEVE") {
 		t.Fatal("the trace is off")

@@ -3,6 +3,7 @@ package kcm
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"gosssd/kcm/protocol"
@@ -146,3 +147,19 @@ func TestADamagedRecordCostsOnlyItself(t *testing.T) {
 		}
 	}
 }
+
+func TestAFullDiskIsSaid(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.client(1000)
+	c.login("1000", "alice")
+	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT, fullError{}} {
+		r.store.set("commit", fmt.Errorf("journal: %w", cause))
+		c.refused(protocol.DiskFull, protocol.OpStore, name("1000"), service("alice", "host/a"))
+	}
+}
+
+// fullError is how a store says that its disk is full.
+type fullError struct{}
+
+func (fullError) Error() string { return "no room" }
+func (fullError) Full() bool    { return true }

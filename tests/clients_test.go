@@ -29,7 +29,7 @@ func heimdal(t *testing.T, script string) string {
 	}
 	return `
 export HEIMDAL=` + copied + `
-h() { sh $HEIMDAL/run.sh "$ROOT" "$@"; }
+h() { ${BEFORE:-} sh $HEIMDAL/run.sh "$ROOT" "$@"; }
 h_kinit() { echo secret | h kinit --password-file=STDIN "$@"; }
 h_klist() { h klist "$@"; }
 h_kswitch() { h kswitch "$@"; }

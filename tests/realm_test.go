@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -36,37 +37,48 @@ func needRealm(t *testing.T) {
 }
 
 func startRealm() {
+	realm.kdc, realm.port, realm.err = startKDC(filepath.Join(scratch, "realm"))
+}
+
+// startKDC starts a KDC that keeps its things in dir, and returns when it
+// answers. Words of before come in front of its command.
+func startKDC(dir string, before ...string) (*exec.Cmd, int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		realm.err = err
-		return
+		return nil, 0, err
 	}
-	realm.port = l.Addr().(*net.TCPAddr).Port
+	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
 	var output bytes.Buffer
-	realm.kdc = exec.Command("./realm.sh", filepath.Join(scratch, "realm"), fmt.Sprint(realm.port))
-	realm.kdc.Stdout, realm.kdc.Stderr = &output, &output
-	if realm.err = realm.kdc.Start(); realm.err != nil {
-		return
+	words := append(before, "./realm.sh", dir, fmt.Sprint(port))
+	kdc := exec.Command(words[0], words[1:]...)
+	kdc.Stdout, kdc.Stderr = &output, &output
+	kdc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to be killed with all that it starts
+	if err := kdc.Start(); err != nil {
+		return nil, 0, err
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", realm.port))
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			c.Close()
-			return
+			return kdc, port, nil
 		}
 		if time.Now().After(deadline) {
-			realm.err = fmt.Errorf("the KDC does not come up: %s", output.String())
-			return
+			stopKDC(kdc)
+			return nil, 0, fmt.Errorf("the KDC does not come up: %s", output.String())
 		}
 	}
 }
 
 func stopRealm() {
 	if realm.kdc != nil && realm.kdc.Process != nil {
-		_ = realm.kdc.Process.Kill()
-		_ = realm.kdc.Wait()
+		stopKDC(realm.kdc)
 	}
+}
+
+func stopKDC(kdc *exec.Cmd) {
+	_ = syscall.Kill(-kdc.Process.Pid, syscall.SIGKILL)
+	_ = kdc.Wait()
 }
 
 // krb5Conf writes a krb5.conf for the realm with more lines in its
@@ -76,7 +88,13 @@ func (s *system) krb5Conf(lines ...string) string {
 	if realm.kdc == nil {
 		return "/dev/null"
 	}
-	base, err := os.ReadFile(filepath.Join(scratch, "realm", "krb5.conf"))
+	return s.krb5ConfOf(filepath.Join(scratch, "realm"), lines...)
+}
+
+// krb5ConfOf is krb5Conf for the KDC that keeps its things in dir.
+func (s *system) krb5ConfOf(dir string, lines ...string) string {
+	s.t.Helper()
+	base, err := os.ReadFile(filepath.Join(dir, "krb5.conf"))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -5,8 +5,9 @@ import (
 	"strconv"
 )
 
-// Code is a result on the wire: 0, a code of krb5's error table, or an errno.
-// MIT and Heimdal number the table alike.
+// Code is a result on the wire: 0, a code of krb5's error table, or an errno
+// of Linux. MIT and Heimdal number the table alike, and both print an errno in
+// the system's words. It stands where the table has no words for what happened.
 type Code int32
 
 // krb5Base is the first code of the com_err table "krb5" (krb5_err.et).
@@ -16,6 +17,10 @@ const krb5Base = -1765328384
 const (
 	OK          Code = 0
 	IOError     Code = 5              // EIO; clients print "Input/output error"
+	Exists      Code = 17             // EEXIST; "File exists"
+	DiskFull    Code = 28             // ENOSPC; "No space left on device"
+	TooLong     Code = 90             // EMSGSIZE; "Message too long"
+	Quota       Code = 122            // EDQUOT; "Disk quota exceeded"
 	BadName     Code = krb5Base + 139 // KRB5_CC_BADNAME
 	NotFound    Code = krb5Base + 141 // KRB5_CC_NOTFOUND: no matching credential
 	End         Code = krb5Base + 142 // KRB5_CC_END: end of a list
@@ -24,7 +29,6 @@ const (
 	NoFile      Code = krb5Base + 195 // KRB5_FCC_NOFILE: no such cache
 	Internal    Code = krb5Base + 196 // KRB5_FCC_INTERNAL
 	WriteFailed Code = krb5Base + 197 // KRB5_CC_WRITE
-	NoMemory    Code = krb5Base + 198 // KRB5_CC_NOMEM
 	BadFormat   Code = krb5Base + 199 // KRB5_CC_FORMAT
 	NoSupport   Code = krb5Base + 247 // KRB5_CC_NOSUPP
 )
@@ -32,6 +36,10 @@ const (
 var codeNames = map[Code]string{
 	OK:          "OK",
 	IOError:     "EIO",
+	Exists:      "EEXIST",
+	DiskFull:    "ENOSPC",
+	TooLong:     "EMSGSIZE",
+	Quota:       "EDQUOT",
 	BadName:     "KRB5_CC_BADNAME",
 	NotFound:    "KRB5_CC_NOTFOUND",
 	End:         "KRB5_CC_END",
@@ -40,7 +48,6 @@ var codeNames = map[Code]string{
 	NoFile:      "KRB5_FCC_NOFILE",
 	Internal:    "KRB5_FCC_INTERNAL",
 	WriteFailed: "KRB5_CC_WRITE",
-	NoMemory:    "KRB5_CC_NOMEM",
 	BadFormat:   "KRB5_CC_FORMAT",
 	NoSupport:   "KRB5_CC_NOSUPP",
 }

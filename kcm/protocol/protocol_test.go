@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"syscall"
 	"testing"
 )
 
@@ -72,7 +73,8 @@ func TestReply(t *testing.T) {
 func TestCodesAreThoseOfKrb5(t *testing.T) {
 	for code, want := range map[Code]uint32{
 		BadName: 0x96C73A8B, NotFound: 0x96C73A8D, End: 0x96C73A8E, CCIO: 0x96C73AC1, Perm: 0x96C73AC2, NoFile: 0x96C73AC3,
-		Internal: 0x96C73AC4, WriteFailed: 0x96C73AC5, NoMemory: 0x96C73AC6, BadFormat: 0x96C73AC7, NoSupport: 0x96C73AF7,
+		Internal: 0x96C73AC4, WriteFailed: 0x96C73AC5, BadFormat: 0x96C73AC7, NoSupport: 0x96C73AF7,
+		IOError: uint32(syscall.EIO), Exists: uint32(syscall.EEXIST), DiskFull: uint32(syscall.ENOSPC), TooLong: uint32(syscall.EMSGSIZE), Quota: uint32(syscall.EDQUOT),
 	} {
 		if uint32(code) != want {
 			t.Errorf("%v is %08X, want %08X", code, uint32(code), want)
