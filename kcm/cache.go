@@ -15,6 +15,7 @@ type state struct {
 	caches    []*cache      // in the order of their creation
 	preferred protocol.UUID // the cache that SET_DEFAULT_CACHE chose, or zero
 	nextCache uint64        // sequence number of the next cache
+	imported  []byte        // root's only: digest of the database of SSSD that was imported
 }
 
 // cache is one credential cache.

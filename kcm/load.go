@@ -36,6 +36,10 @@ func newLoader() *loader { return &loader{caches: map[protocol.UUID]*loading{}} 
 
 // add takes a record over.
 func (l *loader) add(key string, record []byte) error {
+	if key == importedKey {
+		l.state.imported = record
+		return nil
+	}
 	if key == defaultKey {
 		if len(record) != len(l.state.preferred) {
 			l.damage(key, protocol.ErrMalformed)

@@ -28,6 +28,7 @@ func methods() []sbus.Method {
 		{Name: ownersIn, In: []sbus.Arg{{Name: "storage", Type: "s"}}, Out: []sbus.Arg{{Name: "uids", Type: "au"}}},
 		{Name: moveCaches, In: []sbus.Arg{{Name: "storage", Type: "s"}, {Name: "uid", Type: "u"}},
 			Out: []sbus.Arg{{Name: "moved", Type: "u"}, {Name: "dropped", Type: "u"}, {Name: "damaged", Type: "u"}}},
+		importMethod(),
 	}
 }
 
@@ -47,6 +48,10 @@ func storageChange(inForce, next *confdb.Snapshot) []responder.Remark {
 
 // Call answers the methods of the responder's interface.
 func (s *Server) Call(ctx context.Context, method string, args []any) ([]any, error) {
+	if method == importCaches {
+		r, err := s.importAll(ctx, args[0].(bool))
+		return r.results(), err
+	}
 	from := args[0].(string)
 	if method == ownersIn {
 		uids, err := s.ownersIn(ctx, from)
@@ -65,7 +70,7 @@ func (s *Server) elsewhere(from string) (Store, error) {
 		return nil, sbus.Errorf(sbus.ErrorInvalidArgs,
 			"'%s' is the ccache_storage in use; put the new one into force first, by 'sssctl restart'", from)
 	}
-	return s.openExisting(from)
+	return s.stores.OpenExisting(from)
 }
 
 // ownersIn returns who has records in another storage.

@@ -73,8 +73,8 @@ func (s *session) newCache(e *edit, name, principal []byte) (*cache, error) {
 	return s.server.fit(e, c)
 }
 
-// noGID stands for the group of an owner whom root made a cache for.
-const noGID = math.MaxUint32
+// NoGID stands for the group of an owner whom root made a cache for.
+const NoGID = math.MaxUint32
 
 func (s *session) addCache(e *edit, name, principal []byte) (*cache, error) {
 	var id protocol.UUID
@@ -85,7 +85,7 @@ func (s *session) addCache(e *edit, name, principal []byte) (*cache, error) {
 	id[8] = id[8]&0x3f | 0x80 // its variant
 	gid := s.peer.GID
 	if s.peer.UID == rootUID && ownerOf(name) != rootUID {
-		gid = noGID
+		gid = NoGID
 	}
 	return e.add(id, string(name), gid, principal), nil
 }

@@ -11,8 +11,9 @@ import (
 
 // Keys of a user's records.
 const (
-	defaultKey    = "default" // the UUID of the chosen cache
-	cachePrefix   = "ccache/" // then the UUID of a cache: its header; then "/" and a sequence number: a credential
+	defaultKey    = "default"  // the UUID of the chosen cache
+	importedKey   = "imported" // of root: the digest of the database that was imported
+	cachePrefix   = "ccache/"  // then the UUID of a cache: its header; then "/" and a sequence number: a credential
 	seqDigits     = 16
 	headerKeySize = len(cachePrefix) + 36
 	credKeySize   = headerKeySize + 1 + seqDigits

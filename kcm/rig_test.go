@@ -31,6 +31,7 @@ type rig struct {
 	store   *fakeStore
 	clock   atomic.Int64
 	earlier atomic.Pointer[fakeStore] // the storage before; nil if there is none
+	sssd    atomic.Pointer[[]byte]    // the database of SSSD's own sssd_kcm; nil if there is none
 	logged  *buffer
 	signals *buffer
 
@@ -60,7 +61,7 @@ func (r *rig) start(set conf) {
 	}
 	open := func(string) (Store, error) { return r.store, r.store.fail("open") }
 	now := func() time.Time { return time.Unix(r.clock.Load(), 0) }
-	server := newServer(service, Stores{Open: open, OpenExisting: r.openExisting}, now, &randomness{source: rand.NewChaCha8([32]byte{1})})
+	server := newServer(service, Stores{Open: open, OpenExisting: r.openExisting, SSSD: r.openSSSD, Group: func(uint32) uint32 { return 7 }}, now, &randomness{source: rand.NewChaCha8([32]byte{1})})
 	r.server = server
 	r.t.Cleanup(func() {
 		if err := server.Close(); err != nil {
@@ -73,6 +74,14 @@ func (r *rig) start(set conf) {
 func (r *rig) openExisting(string) (Store, error) {
 	if earlier := r.earlier.Load(); earlier != nil {
 		return earlier, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+// openSSSD reads the database of SSSD's own sssd_kcm.
+func (r *rig) openSSSD() ([]byte, error) {
+	if file := r.sssd.Load(); file != nil {
+		return *file, nil
 	}
 	return nil, fs.ErrNotExist
 }

@@ -20,8 +20,8 @@ type Server struct {
 	requests atomic.Uint64
 	failures atomic.Uint64
 
-	openExisting func(storage string) (Store, error)
-	moving       sync.Mutex // held while caches are brought from another storage
+	stores Stores
+	moving sync.Mutex // held while caches are brought from another storage
 
 	stopKeeper context.CancelFunc
 	keeper     sync.WaitGroup
@@ -41,7 +41,8 @@ var (
 	_ responder.Callee   = (*Server)(nil)
 )
 
-// Stores opens what the words of ccache_storage name.
+// Stores opens what the words of ccache_storage name, and what caches are
+// imported from.
 type Stores struct {
 	// Open is called when records are first needed, and again with the next
 	// request if it failed.
@@ -49,6 +50,11 @@ type Stores struct {
 	// OpenExisting opens a storage that caches are taken from. The error wraps
 	// fs.ErrNotExist if there is none.
 	OpenExisting func(storage string) (Store, error)
+	// SSSD reads the database of SSSD's own sssd_kcm. The error wraps
+	// fs.ErrNotExist if there is none.
+	SSSD func() ([]byte, error)
+	// Group returns the group of a user whose caches are imported.
+	Group func(uid uint32) (gid uint32)
 }
 
 // New returns the constructor of the responder. random must yield unpredictable bytes and, like now,
@@ -61,7 +67,7 @@ func New(stores Stores, now func() time.Time, random io.Reader) responder.Constr
 
 func newServer(service *responder.Service, stores Stores, now func() time.Time, random io.Reader) *Server {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{now: now, random: random, openExisting: stores.OpenExisting, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
+	s := &Server{now: now, random: random, stores: stores, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
 	s.settings.Store(settingsOf(service.Conf))
 	storage := service.Conf.Section(section).String("ccache_storage")
 	s.users = newUsers(storage, stores.Open, service.Log, service.Signal)

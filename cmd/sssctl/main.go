@@ -78,6 +78,7 @@ func (t *tool) command() *cobra.Command {
 		rootOnly(t.logsRemoveCommand()),
 		rootOnly(t.logsFetchCommand()),
 		t.ccacheCommand(),
+		rootOnly(t.importCommand()),
 		t.secretsCommand(),
 		completionCommand(),
 	)

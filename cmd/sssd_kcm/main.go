@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"os/user"
+	"strconv"
 	"time"
 
 	"gosssd/kcm"
@@ -20,6 +22,8 @@ func construct(s *responder.Service) (responder.Handler, error) {
 	stores := kcm.Stores{
 		Open:         func(storage string) (kcm.Store, error) { return openStore(s.Root, storage) },
 		OpenExisting: func(storage string) (kcm.Store, error) { return openExisting(s.Root, storage) },
+		SSSD:         func() ([]byte, error) { return os.ReadFile(s.Root.Path(responder.SecretsDir + "/secrets.ldb")) },
+		Group:        group,
 	}
 	return kcm.New(stores, time.Now, rand.Reader)(s)
 }
@@ -47,4 +51,15 @@ func openExisting(root responder.Root, storage string) (kcm.Store, error) {
 		return nil, err
 	}
 	return openStore(root, storage)
+}
+
+// group returns the group that a user has in /etc/passwd, or none. Nothing
+// depends on it.
+func group(uid uint32) uint32 {
+	if account, err := user.LookupId(fmt.Sprint(uid)); err == nil {
+		if gid, err := strconv.ParseUint(account.Gid, 10, 32); err == nil {
+			return uint32(gid)
+		}
+	}
+	return kcm.NoGID
 }
