@@ -47,10 +47,11 @@ exec /usr/libexec/sssd/sssd_kcm --uid 0 --gid 0 --logger=stderr`,
 }
 
 // isolated gives a script its own /run, which DIR is from outside, and empty
-// places of SSSD.
+// places of SSSD, of which /var/lib/sss is DIR/sss from outside.
 const isolated = `
 rm -rf /var/lib/sss /etc/sssd /var/log/sssd
-mkdir -p /var/lib/sss /etc/sssd /var/log/sssd
+mkdir -p /var/lib/sss /etc/sssd /var/log/sssd "$DIR/sss"
+mount --bind "$DIR/sss" /var/lib/sss
 mount --bind "$DIR" /run
 `
 
