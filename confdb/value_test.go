@@ -153,3 +153,36 @@ func TestWhatSSSDStartsWithDoesNotStopTheStart(t *testing.T) {
 		}
 	}
 }
+
+// FuzzWhatIsInForcePassesTheCheck guards that whatever an option accepts can
+// be read, and that what counts is right by itself and counts as itself.
+func FuzzWhatIsInForcePassesTheCheck(f *testing.F) {
+	for _, text := range []string{"1", "010", "0x7f", "+9", "-1", "99999999999999999999", "1d12h", "2147483647d", "true", "/x", "a, b", "", "08", "1\u00a0", "0x"} {
+		f.Add(text)
+	}
+	schema := testSchema()
+	f.Fuzz(func(t *testing.T, text string) {
+		for i := range schema {
+			for j := range schema[i].Options {
+				option := &schema[i].Options[j]
+				_ = option.adjusted(text)
+				if option.Check(text) != nil || option.NotServed != "" {
+					continue
+				}
+				counts := option.inForce(text)
+				if err := option.Check(counts); err != nil {
+					t.Errorf("%s: %q is accepted and counts as %q, which is not: %v", option.Key, text, counts, err)
+				}
+				if again := option.inForce(counts); again != counts {
+					t.Errorf("%s: %q counts as %q, and that as %q", option.Key, text, counts, again)
+				}
+				if option.Kind != Int && option.Kind != Duration || counts == "" {
+					continue
+				}
+				if n, err := option.number(counts); err != nil || n != option.clamp(n) {
+					t.Errorf("%s: %q counts as %q: %d, %v", option.Key, text, counts, n, err)
+				}
+			}
+		}
+	})
+}

@@ -5,7 +5,9 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestTicketsSurviveAChangeOfTheirStorage changes ccache_storage back and
@@ -73,6 +75,51 @@ func TestTicketsSurviveAChangeOfTheirStorage(t *testing.T) {
 	for args, says := range map[string]string{"memory": "not from 'memory'", "nowhere": "not from 'nowhere'", "a b": "too many: \"b\""} {
 		if out := s.ctl(me, "", append([]string{"ccache", "move"}, strings.Fields(args)...)...); out.code != 1 || !strings.Contains(out.stderr, says) {
 			t.Errorf("ccache move %s: %+v", args, out)
+		}
+	}
+}
+
+// TestAMoveThatIsKilledLosesNothing kills the responder while caches of many
+// users are brought along, and repeats the command.
+func TestAMoveThatIsKilledLosesNothing(t *testing.T) {
+	needRoot(t) // who may name caches of others
+	const users = 300
+	s := newSystem(t, "[kcm]\nccache_storage = secrets\n").start()
+	c := s.kcm()
+	cacheOf := func(i int) string { return fmt.Sprint(20000 + i) }
+	for i := range users {
+		if err := c.initialize(cacheOf(i), principal("alice")); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.store(cacheOf(i), principal("alice"), "one"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.configure("[kcm]\nccache_storage = secdb\n")
+	s.restart()
+	move := func() said { return s.ctl(user(os.Getuid()), "", "ccache", "move") }
+	heard := s.listen("org.freedesktop.sssd.kcm")
+	broken := make(chan said)
+	go func() { broken <- move() }()
+	select {
+	case <-heard: // some have been moved, not all
+	case <-time.After(20 * time.Second):
+		t.Error("nothing is heard of a cache that was moved")
+	}
+	if pid := s.pid("sssd_kcm"); pid != 0 {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	t.Logf("%+v", <-broken)
+	if out := move(); out.code != 0 {
+		t.Fatalf("repeated: %+v", out)
+	}
+	if out := move(); out.code != 0 || !strings.Contains(out.stdout, "users 0,") {
+		t.Errorf("once more: %+v", out)
+	}
+	c = s.kcm()
+	for i := range users {
+		if got, err := c.services(cacheOf(i)); err != nil || !slices.Equal(got, []string{"one"}) {
+			t.Errorf("%s holds %v, %v", cacheOf(i), got, err)
 		}
 	}
 }

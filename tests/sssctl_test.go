@@ -168,9 +168,9 @@ func TestWhatIsForRootIsRefusedToOthers(t *testing.T) {
 	needRoot(t)
 	s := newSystem(t, defaults)
 	const somebody user = 20001
-	for _, command := range []string{"status", "debug-level", "logs-remove", "logs-fetch /tmp/x", "secrets rekey"} {
+	for _, command := range []string{"status", "debug-level", "logs-remove", "logs-fetch /tmp/x", "secrets rekey", "ccache move"} {
 		words := strings.Fields(command)
-		name := strings.TrimPrefix(words[0]+" "+words[len(words)-1], "secrets ")
+		name := strings.TrimPrefix(strings.TrimPrefix(words[0]+" "+words[len(words)-1], "secrets "), "ccache ")
 		name, _, _ = strings.Cut(name, " ")
 		want := said{stderr: "'" + name + "' must be run as root\n", code: 1}
 		if got := s.ctlOf(somebody, "", words...); got != want {

@@ -95,9 +95,9 @@ func (t *tool) openMover() (*mover, error) {
 		_, err = m.call(ctx, sbus.PeerInterface, sbus.ServicePath, "Ping")
 		if err == nil {
 			return m, nil
-		} else if errors.Is(err, sbus.ErrClosed) {
+		} else if !errors.Is(err, errEnded) { // which here means that it has not begun
 			m.Close()
-			return nil, errNotRunning
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():
@@ -131,10 +131,25 @@ func (m *mover) Close() {
 
 func (m *mover) call(ctx context.Context, iface string, path dbus.ObjectPath, method string, args ...any) ([]any, error) {
 	reply, err := m.bus.Call(ctx, sbus.ServiceName("kcm"), path, iface, method, args...)
-	if refused, ok := errors.AsType[*sbus.Error](err); ok {
-		return nil, errors.New(refused.Message) // the name of the error is for programs
+	return reply, plain(err)
+}
+
+// errEnded says that the responder, or sssd between it and us, has ended.
+var errEnded = errors.New("sssd_kcm has ended meanwhile; repeat the command")
+
+// plain is an error of a call in words for a person.
+func plain(err error) error {
+	if errors.Is(err, sbus.ErrClosed) || errors.Is(err, syscall.EPIPE) {
+		return errEnded
 	}
-	return reply, err
+	refused, ok := errors.AsType[*sbus.Error](err)
+	switch {
+	case !ok:
+		return err
+	case refused.Name == sbus.ErrorNoReply, refused.Name == sbus.ErrorServiceUnknown:
+		return errEnded
+	}
+	return errors.New(refused.Message) // the name of the error is for programs
 }
 
 // callKCM calls a method of the responder's own interface.
@@ -170,19 +185,22 @@ func (m *mover) moveAll(c *cobra.Command, from, to string) error {
 	if err := m.callKCM("OwnersIn", []any{from}, []any{&uids}); err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
-	var moved, dropped, damaged uint32
+	var users, moved, dropped, damaged uint32
 	var problems []error
 	for _, uid := range uids {
 		var ofUser [3]uint32
 		err := m.callKCM("MoveCaches", []any{from, uid}, []any{&ofUser[0], &ofUser[1], &ofUser[2]})
-		if errors.Is(err, sbus.ErrClosed) || errors.Is(err, syscall.EPIPE) {
-			return fmt.Errorf("sssd has ended; repeat the command when it runs: %w", err)
+		if errors.Is(err, errEnded) {
+			problems = append(problems, err)
+			break
 		} else if err != nil {
 			problems = append(problems, fmt.Errorf("%s: caches that are still there: %w", from, err))
+			continue
 		}
+		users++
 		moved, dropped, damaged = moved+ofUser[0], dropped+ofUser[1], damaged+ofUser[2]
 	}
 	fmt.Fprintf(c.OutOrStdout(), "From %s to %s: users %d, caches moved %d, older ones dropped %d, damaged records left %d\n",
-		from, to, len(uids), moved, dropped, damaged)
+		from, to, users, moved, dropped, damaged)
 	return errors.Join(problems...)
 }

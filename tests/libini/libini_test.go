@@ -105,7 +105,7 @@ func ask(t *testing.T, oracle string, files [][]byte) []string {
 // The differences there are, each on purpose.
 const (
 	emptyFile  = "an empty file: libini fails to read its first line, confdb finds no section in it"
-	lostOption = "an option before the first section: libini loses the first one, confdb keeps it and refuses the section"
+	lostOption = "an option before the first section: libini loses the first one, confdb keeps it and calls the section a mistake"
 	badName    = "a name with '!', a control character or beyond ASCII: libini refuses the file without a line, and only after reading on, confdb names the line"
 	moreErrors = "several errors: libini stops at the first, confdb lists all"
 	noName     = "a section named by a NUL: libini accepts the empty name, confdb does not"
