@@ -10,6 +10,12 @@ import (
 	"time"
 )
 
+// The deadlines of [os.File.SetReadDeadline] that lift a wait and end it.
+var (
+	noDeadline = time.Time{}
+	longAgo    = time.Unix(1, 0)
+)
+
 // Sleep waits for d, or until the context ends.
 func Sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
