@@ -26,8 +26,9 @@ import (
 // 1 otherwise.
 //
 // The database is built beside the old one, synced and renamed, so that at any
-// moment, also after a crash, the file is the old one or the new one. Of
-// several processes that commit, one does so at a time.
+// moment, also after a crash, the file is the old one or the new one. Nothing is
+// written where nothing has changed, so that sssd starts again on a disk that
+// is full or read-only. Of several processes that commit, one does so at a time.
 func (c *Config) Commit(path string) (*Snapshot, error) {
 	return c.commit(path, func(*Snapshot) settings { return c.values })
 }
@@ -86,10 +87,35 @@ func (c *Config) commit(path string, choose func(old *Snapshot) settings) (*Snap
 	default:
 		next.Generation = old.Generation + 1
 	}
-	if err := replace(path, next); err != nil {
+	err = replace(path, next)
+	if err != nil && old != nil && old.Hash == next.Hash {
+		// The disk is full or read-only, and only the lines have moved: what is
+		// there says what is to be in force.
+		old.schema = c.schema
+		return old, nil
+	}
+	if err != nil {
 		return nil, fmt.Errorf("configuration database: %w", err)
 	}
 	return next, nil
+}
+
+// Restore puts s back at path if no database is there that can be read, and
+// reports whether it did.
+func (s *Snapshot) Restore(path string) (restored bool, err error) {
+	dir, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return false, fmt.Errorf("configuration database: %w", err)
+	}
+	defer dir.Close() // and unlocks it
+	_, err = readDatabase(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrDamaged) {
+		return false, err
+	}
+	if err := replace(path, s); err != nil {
+		return false, fmt.Errorf("configuration database: %w", err)
+	}
+	return true, nil
 }
 
 // floor returns the generation a damaged database claims, or 0.
@@ -131,11 +157,14 @@ func lockDir(path string) (*os.File, error) {
 	}
 }
 
-// replace puts s at path.
+// replace puts s at path. What is there already is not written again.
 func replace(path string, s *Snapshot) error {
 	data, err := encodeDatabase(s)
 	if err != nil {
 		return err
+	}
+	if present, err := os.ReadFile(path); err == nil && bytes.Equal(present, data) {
+		return nil
 	}
 	return linux.Replace(path, 0o600, func(file *os.File) error {
 		_, err := file.Write(data)

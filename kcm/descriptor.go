@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gosssd/confdb"
+	"gosssd/kcm/protocol"
 	"gosssd/layout"
 	"gosssd/responder"
 )
@@ -39,6 +40,7 @@ func Descriptor() responder.Descriptor {
 		Signals:      signals(),
 		Methods:      methods(),
 		Changed:      storageChange,
+		Refusal:      protocol.Refusal,
 		Sections: []confdb.Section{{
 			Name:    section,
 			Text:    "The Kerberos credential cache server",

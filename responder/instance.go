@@ -4,22 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gosssd/linux"
 )
 
 // Instance is the claim of one process to be the only one of its kind below a
-// root: a locked file that holds its process number.
+// root: a file with its process number and two locks. Only the owner may open
+// it, so that nobody else can lock it.
+//
+// The lock of the open file (flock) is the claim. It outlives an exec. The
+// record lock (fcntl) belongs to the process and says who holds the claim:
+// the kernel names the process, whatever number a file may hold from earlier.
+// It is lost when the process closes any descriptor of the file; so nobody may
+// ask for the holder of a claim that is its own.
 type Instance struct{ file *os.File }
 
 // Adopt takes over the claim that this process took before it executed itself
 // again; fd is the descriptor of its locked file.
-func Adopt(fd uintptr) *Instance { return &Instance{file: os.NewFile(fd, "claim")} }
+func Adopt(fd uintptr) (*Instance, error) {
+	i := &Instance{file: os.NewFile(fd, "claim")}
+	// Linux before 5.11 drops record locks when a program with threads
+	// executes another.
+	return i, i.sign()
+}
 
 // FD is the descriptor of the locked file.
 func (i *Instance) FD() uintptr { return i.file.Fd() }
@@ -33,64 +47,141 @@ func Claim(path string) (*Instance, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder := readPID(f)
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("lock file: %w", err)
+		}
+		instance, again, err := claim(f, path)
+		if err == nil && !again {
+			return instance, nil
+		}
 		f.Close()
-		return nil, fmt.Errorf("%w: %s is locked by process %d", ErrRunning, path, holder)
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err := f.Truncate(0); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if _, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &Instance{file: f}, nil
 }
+
+// claim locks f. It has to be tried again if path stands for another file by
+// now.
+func claim(f *os.File, path string) (i *Instance, again bool, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, false, fmt.Errorf("lock file: %s is not a regular file", path)
+	}
+	locked := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+	if !ownersOnly(info) && (locked || holderOf(f) == 0) {
+		// Strangers may have it open, and one of them may hold the lock now or
+		// take it later. They cannot open the next one.
+		return nil, true, os.Remove(path)
+	}
+	if !locked {
+		return nil, false, fmt.Errorf("%w: %s is locked by process %d", ErrRunning, path, holderOf(f))
+	}
+	if named, err := os.Lstat(path); err != nil || !os.SameFile(info, named) {
+		return nil, true, nil
+	}
+	i = &Instance{file: f}
+	return i, false, i.sign()
+}
+
+// ownersOnly reports whether nobody but our own user can have the file open.
+func ownersOnly(info fs.FileInfo) bool {
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	return int(owner) == os.Geteuid() && info.Mode().Perm()&0o077 == 0
+}
+
+// sign says that this process is the holder.
+func (i *Instance) sign() error {
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	err := unix.FcntlFlock(i.file.Fd(), unix.F_SETLK, &lock)
+	if err == nil {
+		err = i.file.Chmod(0o600)
+	}
+	if err == nil {
+		err = i.file.Truncate(0)
+	}
+	if err == nil {
+		_, err = i.file.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("lock file: %w", err)
+	}
+	return nil
+}
+
+// The pauses between attempts to take a claim whose holder is not known: it
+// has just taken it, or is outside of our PID namespace.
+const (
+	firstClaimPause = time.Millisecond
+	lastClaimPause  = time.Second
+)
 
 // ClaimWhenFree waits for the process that holds the claim to end, as a
 // responder does that replaces one which still answers its last clients.
 func ClaimWhenFree(ctx context.Context, path string) (*Instance, error) {
-	for {
+	for pause := firstClaimPause; ; pause = min(2*pause, lastClaimPause) {
 		instance, err := Claim(path)
 		if !errors.Is(err, ErrRunning) {
 			return instance, err
 		}
-		select {
-		case <-ctx.Done():
+		if holder := Holder(path); holder != nil {
+			_ = holder.Wait(ctx)
+			holder.Close()
+		} else {
+			linux.Sleep(ctx, pause)
+		}
+		if ctx.Err() != nil {
 			return nil, err
-		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }
 
-// Holder returns the number of the process that holds the claim, 0 if none
-// does.
-func Holder(path string) int {
-	f, err := os.Open(path)
+// Holder returns the process that holds the claim, nil if none does or the
+// kernel does not name it. The process is ours beyond doubt: it could open the
+// file, and it held the claim while it was already held by the descriptor. The
+// caller closes it.
+func Holder(path string) *linux.Process {
+	pid := HolderPID(path)
+	if pid == 0 {
+		return nil
+	}
+	process, err := linux.OpenProcess(pid)
+	if err != nil {
+		return nil
+	}
+	if HolderPID(path) != pid { // it ended, and another may have its number
+		process.Close()
+		return nil
+	}
+	return process
+}
+
+// HolderPID returns the number of the process that holds the claim, 0 if none
+// does. It must not be asked for a claim of this process.
+func HolderPID(path string) int {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return 0
 	}
 	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+	return holderOf(f)
+}
+
+// holderOf asks the kernel who has signed. Only who may write can have.
+func holderOf(f *os.File) int {
+	lock := unix.Flock_t{Type: unix.F_RDLCK}
+	if unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock) != nil || lock.Type != unix.F_WRLCK || lock.Pid < 0 {
 		return 0
 	}
-	return readPID(f)
+	return int(lock.Pid)
 }
 
 // Release gives the claim up; the file stays, unlocked and empty.
 func (i *Instance) Release() error {
 	return errors.Join(i.file.Truncate(0), i.file.Close())
-}
-
-func readPID(f *os.File) int {
-	var b [20]byte
-	n, _ := f.ReadAt(b[:], 0)
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
-	return pid
 }

@@ -1,6 +1,7 @@
 package responder
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"net"
@@ -10,7 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosssd/confdb"
 	"gosssd/linux"
+	"gosssd/responder/log"
 )
 
 // firstFD is where handed-over sockets begin (sd_listen_fds(3)).
@@ -68,4 +71,43 @@ func sameSocket(one, other string) bool {
 		return filepath.Join(dir, filepath.Base(name))
 	}
 	return resolve(one) == resolve(other)
+}
+
+// inherited is the socket with which the process was started.
+type inherited struct {
+	listener  *net.UnixListener // nil if there is none
+	bySystemd bool              // not by the monitor
+}
+
+func inherit() (inherited, error) {
+	bySystemd := os.Getenv("LISTEN_PID") != "" // which the monitor leaves out
+	l, err := Inherited()
+	return inherited{l, bySystemd}, err
+}
+
+// open returns the socket that was handed over, or binds the configured one.
+func (h inherited) open(d Descriptor, root Root, conf *confdb.Snapshot, logger *log.Logger) (*net.UnixListener, error) {
+	path := d.SocketPath(root, conf)
+	if h.listener == nil {
+		return Listen(path, d.SocketMode)
+	}
+	if h.bySystemd && len(d.Command(conf)) > 0 {
+		logger.Error("command has no effect where systemd starts the responder; edit its unit instead")
+	}
+	if at := linux.SocketPath(h.listener); d.SocketOption != "" && conf.Section(d.Section()).IsSet(d.SocketOption) && !sameSocket(at, path) {
+		logger.Error("the socket that was handed over is not the configured one, which has no effect; edit the socket's unit instead", "handed", at, "configured", path)
+	}
+	return h.listener, nil
+}
+
+// refuse answers the clients of systemd's socket for a while, where the process
+// cannot start; then systemd starts it again. The monitor answers those of its
+// own sockets.
+func (h inherited) refuse(d Descriptor) {
+	if h.listener == nil || !h.bySystemd {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), refuseTime)
+	defer cancel()
+	d.Refuse(ctx, h.listener)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -43,6 +42,19 @@ func Main(d Descriptor, construct Constructor) int {
 	if done {
 		return code
 	}
+	socket, err := inherit()
+	if err != nil {
+		return failEarly(d, flags, exitInit, err)
+	}
+	code = socket.serve(d, construct, flags)
+	if code != exitOK {
+		socket.refuse(d)
+	}
+	return code
+}
+
+// serve is Main once the command line and the handed-over socket are known.
+func (h inherited) serve(d Descriptor, construct Constructor, flags flags) int {
 	// The claim comes before the configuration is read: a new sssd commits its
 	// configuration and then looks for claims, so that no process can start
 	// with the old one behind its back.
@@ -66,7 +78,7 @@ func Main(d Descriptor, construct Constructor) int {
 	if confErr != nil {
 		logger.Error("the configuration database is missing, built-in defaults are in force; start sssd to make it", "error", confErr)
 	}
-	err = run(d, construct, flags, conf, logger)
+	err = run(d, construct, flags, conf, logger, h)
 	if err != nil {
 		logger.Fatal("cannot go on", "error", err)
 		fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
@@ -111,16 +123,29 @@ func parseFlags(d Descriptor, args []string, stdout, stderr io.Writer) (f flags,
 	return f, exitOK, false
 }
 
-// openConfig reads the configuration database. A missing one is not fatal:
-// the defaults come with the error that should be reported.
+// restoreTime is how long a responder waits for the monitor to restore a
+// configuration database that is missing or damaged.
+const restoreTime = 5 * time.Second
+
+// openConfig reads the configuration database. While an sssd runs it is there,
+// or about to be restored. A missing one is not fatal otherwise: the defaults
+// come with the error that should be reported.
 func openConfig(d Descriptor, f flags) (*confdb.Snapshot, error) {
 	schema := d.schema()
 	conf, err := confdb.Open(f.database, schema)
+	for deadline := time.Now().Add(restoreTime); lost(err) && HolderPID(f.root.Path(layout.Current().PIDFile)) != 0 && time.Now().Before(deadline); {
+		linux.Sleep(context.Background(), 10*time.Millisecond)
+		conf, err = confdb.Open(f.database, schema)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		defaults, defaultsErr := confdb.NewSnapshot(schema, nil)
 		return defaults, errors.Join(err, defaultsErr)
 	}
 	return conf, err
+}
+
+func lost(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, confdb.ErrDamaged)
 }
 
 func openLog(d Descriptor, f flags, conf *confdb.Snapshot) *log.Logger {
@@ -130,7 +155,7 @@ func openLog(d Descriptor, f flags, conf *confdb.Snapshot) *log.Logger {
 	return log.Open(options)
 }
 
-func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, logger *log.Logger) error {
+func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, logger *log.Logger, socket inherited) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
@@ -138,11 +163,10 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 	defer cancel()
 
 	protectMemory(logger)
-	listener, handed, err := openSocket(d, f.root, conf, logger)
+	listener, err := socket.open(d, f.root, conf, logger)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
 	fdLimit, err := limitDescriptors(conf.Section(d.Section()).Int("fd_limit"), logger)
 	if err != nil {
 		return fmt.Errorf("fd_limit: %w", err)
@@ -153,34 +177,13 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 	if err != nil {
 		return err
 	}
+	defer listener.Close()
 	p := &process{
 		descriptor: d, database: f.database, log: logger, logFlags: f.LogFlags, handler: handler, bus: bus,
 		server: newServer(listener, handler, logger, fdLimit, limitsOf(conf.Section(d.Section()))),
 		drain:  make(chan struct{}), since: time.Now(),
 	}
 	p.conf.Store(conf)
-	p.serve(ctx, signals, handed)
+	p.serve(ctx, signals, socket.listener != nil)
 	return handler.Close()
-}
-
-// openSocket returns the socket that was handed over, or binds the configured
-// one.
-func openSocket(d Descriptor, root Root, conf *confdb.Snapshot, logger *log.Logger) (l *net.UnixListener, handed bool, err error) {
-	path := d.SocketPath(root, conf)
-	bySystemd := os.Getenv("LISTEN_PID") != "" // which the monitor leaves out
-	l, err = Inherited()
-	if err != nil {
-		return nil, false, err
-	}
-	if l == nil {
-		l, err = Listen(path, d.SocketMode)
-		return l, false, err
-	}
-	if bySystemd && len(d.Command(conf)) > 0 {
-		logger.Error("command has no effect where systemd starts the responder; edit its unit instead")
-	}
-	if at := linux.SocketPath(l); d.SocketOption != "" && conf.Section(d.Section()).IsSet(d.SocketOption) && !sameSocket(at, path) {
-		logger.Error("the socket that was handed over is not the configured one, which has no effect; edit the socket's unit instead", "handed", at, "configured", path)
-	}
-	return l, true, nil
 }

@@ -2,6 +2,7 @@ package responder
 
 import (
 	"context"
+	"os"
 	"slices"
 
 	"gosssd/responder/log"
@@ -20,6 +21,9 @@ func (p *process) objects() []sbus.Object {
 		SetDebugLevel: func(mask uint32) error { return SetDebugLevel(p.log, mask) },
 		Generation:    func() uint64 { return p.conf.Load().Generation },
 		Volatile:      p.volatile,
+		Replaced:      programReplaced,
+		Pending:       p.pendingOptions,
+		Version:       Version,
 		Since:         p.since,
 	})
 	return []sbus.Object{service, sbus.ResponderObject(p.descriptor.Name, p.descriptor.Signals, p.methods())}
@@ -42,6 +46,30 @@ func (p *process) methods() []sbus.Method {
 func (p *process) volatile() bool {
 	v, ok := p.handler.(Volatile)
 	return ok && v.Volatile()
+}
+
+// programReplaced reports whether the program of this process was replaced or
+// removed since it started, as an upgrade does.
+func programReplaced() bool {
+	const self = "/proc/self/exe"
+	path, err := os.Readlink(self)
+	if err != nil {
+		return false
+	}
+	runs, err := os.Stat(self)
+	if err != nil {
+		return false
+	}
+	installed, err := os.Stat(path) // has " (deleted)" appended if it was
+	return err != nil || !os.SameFile(runs, installed)
+}
+
+// pendingOptions are those of the last Reload that need a restart.
+func (p *process) pendingOptions() []string {
+	if pending := p.pending.Load(); pending != nil {
+		return *pending
+	}
+	return []string{}
 }
 
 func (p *process) counters() map[string]uint64 {
@@ -69,10 +97,18 @@ func (p *process) options() map[string]map[string]string {
 // SetDebugLevel changes what a process logs. It takes a mask, as SSSD's D-Bus
 // property does; sssctl converts levels.
 func SetDebugLevel(logger *log.Logger, mask uint32) error {
-	if mask == 0 || mask&0xf != 0 {
-		return sbus.Errorf(sbus.ErrorInvalidArgs, "%#x is not a mask of SSSD's level bits, such as 0x0070", mask)
+	if err := CheckDebugLevel(mask); err != nil {
+		return err
 	}
 	logger.SetMask(log.Level(mask))
 	logger.Info("debug_level is changed", "mask", log.Level(mask))
+	return nil
+}
+
+// CheckDebugLevel returns the error of a mask that SetDebugLevel does not take.
+func CheckDebugLevel(mask uint32) error {
+	if mask == 0 || mask&0xf != 0 {
+		return sbus.Errorf(sbus.ErrorInvalidArgs, "%#x is not a mask of SSSD's level bits, such as 0x0070", mask)
+	}
 	return nil
 }

@@ -26,6 +26,7 @@ type process struct {
 	bus        *attachment
 	since      time.Time
 	conf       atomic.Pointer[confdb.Snapshot]
+	pending    atomic.Pointer[[]string] // options of the database that need a restart
 
 	drainOnce sync.Once
 	drain     chan struct{} // closed when the monitor asks the process to end
@@ -107,6 +108,7 @@ func (p *process) reload() error {
 	p.server.setLimits(limitsOf(section))
 	p.handler.Reload(conf)
 	p.conf.Store(conf)
+	p.pending.Store(&waiting)
 	p.log.Info("the live options of a new configuration are in force", "generation", next.Generation)
 	if len(waiting) > 0 {
 		p.log.Warn("some options of the new configuration need a restart", "options", strings.Join(waiting, ", "))

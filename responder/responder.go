@@ -33,6 +33,10 @@ type Descriptor struct {
 	// Changed says what an administrator must know of the step from the
 	// configuration in force to the next one; nil if there is nothing.
 	Changed func(inForce, next *confdb.Snapshot) []Remark
+	// Refusal answers clients with an error while the responder cannot start;
+	// nil lets them wait. It is a pure codec: nothing of the server is linked
+	// for it.
+	Refusal Refusal
 }
 
 // Command is the command line that the section sets in place of the

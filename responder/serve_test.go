@@ -185,38 +185,6 @@ func TestListeningMakesTheDirectory(t *testing.T) {
 	}
 }
 
-func TestAClaimIsHeldByOneProcess(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "run", "x.pid")
-	first, err := Claim(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Claim(path); !errors.Is(err, ErrRunning) {
-		t.Errorf("a second claim: %v, want ErrRunning", err)
-	}
-	if got := Holder(path); got != os.Getpid() {
-		t.Errorf("holder %d, want %d", got, os.Getpid())
-	}
-	released := make(chan error)
-	go func() {
-		time.Sleep(5 * time.Millisecond)
-		released <- first.Release()
-	}()
-	second, err := ClaimWhenFree(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := <-released; err != nil {
-		t.Fatal(err)
-	}
-	if err := second.Release(); err != nil {
-		t.Fatal(err)
-	}
-	if got := Holder(path); got != 0 {
-		t.Errorf("holder %d after release, want none", got)
-	}
-}
-
 func TestInheritedIgnoresWhatIsMeantForAnother(t *testing.T) {
 	t.Setenv("LISTEN_PID", fmt.Sprint(os.Getpid()+1))
 	t.Setenv("LISTEN_FDS", "1")

@@ -136,7 +136,14 @@ type Service struct {
 	Generation    func() uint64 // of the configuration
 	// Volatile reports whether the process has the only copy of something.
 	Volatile func() bool
-	Since    time.Time
+	// Replaced reports whether another program is installed where that of the
+	// process was.
+	Replaced func() bool
+	// Pending are the options, as "[section] key", of the configuration that come
+	// into force only when the responder starts again.
+	Pending func() []string
+	Version string // of the program
+	Since   time.Time
 }
 
 // ServiceObject declares the object every responder has. Of the methods of SSSD
@@ -168,6 +175,9 @@ func ServiceObject(s Service) Object {
 			{Name: "Generation", Signature: "t", Get: func() any { return s.Generation() }},
 			{Name: "Since", Signature: "x", Get: func() any { return s.Since.Unix() }},
 			{Name: "Volatile", Signature: "b", Get: func() any { return s.Volatile() }},
+			{Name: "Replaced", Signature: "b", Get: func() any { return s.Replaced() }},
+			{Name: "Pending", Signature: "as", Get: func() any { return s.Pending() }},
+			{Name: "Version", Signature: "s", Get: func() any { return s.Version }},
 		},
 	}}}
 }

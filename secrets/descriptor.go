@@ -16,6 +16,7 @@ func Descriptor() responder.Descriptor {
 		Socket:     "/var/run/secrets.socket",
 		SocketMode: 0o666,
 		Check:      checkProxies,
+		Refusal:    refusal,
 		Sections: []confdb.Section{
 			{
 				Name:    "secrets",

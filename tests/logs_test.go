@@ -251,9 +251,9 @@ func TestSssdBecomesADaemonThatServes(t *testing.T) {
 	if out, code := daemon(); code != 0 || out != "" {
 		t.Fatalf("sssd -D ends with %d: %s", code, out)
 	}
-	pid := responder.Holder(s.path(layout.Current().PIDFile))
+	pid := responder.HolderPID(s.path(layout.Current().PIDFile))
 	t.Cleanup(func() {
-		if pid != 0 && responder.Holder(s.path(layout.Current().PIDFile)) == pid {
+		if pid != 0 && responder.HolderPID(s.path(layout.Current().PIDFile)) == pid {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	})
@@ -272,7 +272,7 @@ func TestSssdBecomesADaemonThatServes(t *testing.T) {
 		t.Errorf("a second one ends with %d: %s", code, out)
 	}
 	s.signal("sssd", syscall.SIGTERM)
-	await(func() bool { return responder.Holder(s.path(layout.Current().PIDFile)) == 0 })
+	await(func() bool { return responder.HolderPID(s.path(layout.Current().PIDFile)) == 0 })
 	if s.pid("sssd") != 0 {
 		t.Fatal("the daemon does not end")
 	}

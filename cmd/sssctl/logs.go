@@ -61,7 +61,7 @@ func (t *tool) rotateLogs() error {
 	}
 	var problems []error
 	for _, d := range responders.List() { // systemd can start them without the monitor
-		if pid := responder.Holder(t.root.Path(d.ClaimPath())); pid != 0 {
+		if pid := responder.HolderPID(t.root.Path(d.ClaimPath())); pid != 0 {
 			problems = append(problems, syscall.Kill(pid, syscall.SIGHUP))
 		}
 	}

@@ -43,8 +43,8 @@ func run() int {
 		return generate(f)
 	}
 	signal.Ignore(syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2) // which kill, until the monitor handles them
-	child, kept := isDaemonChild(), keptDescriptors()
-	if f.daemon && !child && len(kept) == 0 {
+	child, kept := isDaemonChild(), keptFromBefore()
+	if f.daemon && !child && !kept.Again {
 		return daemonize()
 	}
 	instance, err := claim(f.root.Path(layout.Current().PIDFile), kept)
@@ -69,9 +69,9 @@ func run() int {
 }
 
 // claim makes this the one sssd below its root, or finds that it is already.
-func claim(path string, kept kept) (*responder.Instance, error) {
+func claim(path string, kept *kept) (*responder.Instance, error) {
 	if fd, found := kept.take(path); found {
-		return responder.Adopt(uintptr(fd)), nil
+		return responder.Adopt(uintptr(fd))
 	}
 	return responder.Claim(path)
 }
@@ -128,7 +128,7 @@ func generate(f flags) int {
 	return exitOK
 }
 
-func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, instance *responder.Instance, kept kept, daemon bool) int {
+func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, instance *responder.Instance, kept *kept, daemon bool) int {
 	options := f.log.Options(conf.Section("sssd"))
 	options.Program = "sssd"
 	options.File = f.root.Path(responder.LogDir + "/sssd.log")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,15 +27,20 @@ type monitor struct {
 	bus      *sbus.Server
 	flags    *flags
 	instance *responder.Instance
+	program  string // executed by a restart; "" is the one that runs
+	signals  chan os.Signal
 
-	ready      atomic.Bool   // sockets answer, the configuration is live
-	restarting chan struct{} // asks for a new start in this process
+	busSocket  *socket
+	ready      atomic.Bool    // sockets answer, the configuration is live
+	restarting chan struct{}  // asks for a new start in this process
+	background sync.WaitGroup // of what registrations have begun
+	ending     context.Context
 }
 
 func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, logger *log.Logger, instance *responder.Instance) *monitor {
 	m := &monitor{
 		root: f.root, conf: conf, log: logger, since: time.Now(),
-		flags: f, instance: instance, restarting: make(chan struct{}, 1),
+		flags: f, instance: instance, restarting: make(chan struct{}, 1), signals: make(chan os.Signal, 8),
 	}
 	m.bus = sbus.NewServer(sbus.Options{
 		Objects:      []sbus.Object{m.object()},
@@ -42,37 +48,40 @@ func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, lo
 		Disconnected: m.disconnected,
 		Log:          logger,
 	})
+	systemd := responder.SystemdHoldsSockets(conf, f.root)
 	for _, d := range list {
 		options := conf.Section(d.Section())
 		m.services = append(m.services, &service{
 			descriptor: d, options: options, bus: m.bus, log: logger, patience: usual, state: sbus.StateIdle,
-			path: d.SocketPath(f.root, conf), claim: f.root.Path(d.ClaimPath()),
-			argv: argvOf(d, conf, f.root, &f.log),
+			systemd: systemd, path: d.SocketPath(f.root, conf), claim: f.root.Path(d.ClaimPath()),
+			argv: argvOf(d, conf, f.root, &f.log), level: uint32(f.log.Options(options).Level),
+			arrived: make(chan struct{}), lost: make(chan struct{}, 1),
 		})
 	}
 	return m
 }
 
+// busMode lets only the monitor's own user connect to the private bus.
+const busMode = 0o600
+
 // run serves until the context ends. ready is called when the bus and all
 // sockets answer and no responder runs with an older configuration.
-func (m *monitor) run(ctx context.Context, kept kept, ready func()) error {
-	listener, err := sbus.Listen(m.root.Path(layout.Current().Bus))
+func (m *monitor) run(ctx context.Context, kept *kept, ready func()) error {
+	stopBus, err := m.serveBus(kept)
 	if err != nil {
 		return fmt.Errorf("private bus: %w", err)
 	}
-	busCtx, stopBus := context.WithCancel(context.Background())
-	var bus sync.WaitGroup
-	defer bus.Wait()
 	defer stopBus() // after the responders have said what they had to
-	bus.Go(func() {
-		if err := m.bus.Serve(busCtx, listener); err != nil {
-			m.log.Error("the private bus has ended", "error", err)
-		}
-	})
+	background, cancel := context.WithCancel(ctx)
+	defer m.background.Wait()
+	defer cancel()
+	m.ending = background
 
-	systemd := responder.SystemdHoldsSockets(m.conf, m.root)
 	var supervised []*supervision
 	defer func() {
+		for _, s := range slices.Backward(supervised) { // who needs another ends before it
+			s.stop()
+		}
 		for _, s := range m.services {
 			s.closeSocket()
 		}
@@ -80,24 +89,45 @@ func (m *monitor) run(ctx context.Context, kept kept, ready func()) error {
 	for _, s := range m.services {
 		// Each serves again before those that need it are replaced, which may
 		// need it for their last answers.
-		if err := m.takeOver(ctx, s, systemd, kept); err != nil {
+		if err := m.takeOver(ctx, s, kept); err != nil {
 			return err
 		}
 		supervised = append(supervised, s.begin())
 	}
 	kept.closeRest()
 	var others sync.WaitGroup
+	defer others.Wait()
 	others.Go(func() { m.handleSignals(ctx) })
 	others.Go(func() { feedWatchdog(ctx) })
+	others.Go(func() { m.guard(ctx) })
 	m.ready.Store(true)
 	ready()
 	m.awaitEnd(ctx)
 	responder.Notify("STOPPING=1")
-	for _, s := range slices.Backward(supervised) { // who needs another ends before it
-		s.stop()
-	}
-	others.Wait()
 	return nil
+}
+
+// serveBus serves the private bus until stop is called.
+func (m *monitor) serveBus(kept *kept) (stop func(), err error) {
+	if m.busSocket, err = holdSocket(m.root.Path(layout.Current().Bus), busMode, kept); err != nil {
+		return nil, err
+	}
+	listener, err := m.busSocket.listener()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := m.bus.Serve(ctx, listener); err != nil {
+			m.log.Error("the private bus has ended", "error", err)
+		}
+	})
+	return func() {
+		cancel()
+		serving.Wait()
+		m.busSocket.close()
+	}, nil
 }
 
 // awaitEnd returns when the context ends. A restart that succeeds leaves this

@@ -43,14 +43,25 @@ func (m *monitor) mayOwn(caller sbus.Caller, name string) bool {
 
 func (m *monitor) registerService(_ context.Context, caller sbus.Caller, name string, _, _ uint16) error {
 	s, err := m.named(name)
+	var chosen uint32
 	if err == nil {
-		err = s.register(caller)
+		chosen, err = s.register(caller)
+	}
+	if errors.Is(err, errStray) {
+		m.background.Go(func() { s.endStray(m.ending, int(caller.PID)) })
 	}
 	if err != nil {
 		m.log.Warn("a registration is refused", "error", err, "uid", caller.UID, "pid", caller.PID)
 		return err
 	}
 	m.log.Info("registered", "service", name, "pid", caller.PID)
+	if chosen != 0 { // the caller waits for its answer, so it is told later
+		m.background.Go(func() {
+			if err := m.tellLevel(m.ending, caller.Peer, chosen); err != nil {
+				m.log.Warn("a responder does not take the debug level that was chosen", "service", name, "error", err)
+			}
+		})
+	}
 	return nil
 }
 
@@ -86,14 +97,20 @@ func (m *monitor) statusOf(s *service) sbus.ServiceStatus {
 	if peer == 0 {
 		return status
 	}
-	values := m.properties(ctx, peer)
+	values := s.properties(ctx, peer)
 	status.Generation, _ = values["Generation"].Value().(uint64)
-	status.DebugLevel, _ = values["debug_level"].Value().(uint32)
+	if level, ok := values["debug_level"].Value().(uint32); ok {
+		status.DebugLevel = level
+	}
 	return status
 }
 
-// setDebugLevel changes what the monitor ("sssd") or a running responder logs.
+// setDebugLevel changes what the monitor ("sssd") or a responder logs, until
+// sssd starts again.
 func (m *monitor) setDebugLevel(ctx context.Context, name string, mask uint32) error {
+	if err := responder.CheckDebugLevel(mask); err != nil {
+		return err
+	}
 	if name == "sssd" {
 		return responder.SetDebugLevel(m.log, mask)
 	}
@@ -101,11 +118,18 @@ func (m *monitor) setDebugLevel(ctx context.Context, name string, mask uint32) e
 	if err != nil {
 		return err
 	}
-	_, peer := s.status()
+	// One that does not run, which is usual for those that nobody needs, gets
+	// the level when it starts.
+	peer := s.choose(mask)
 	if peer == 0 {
-		return sbus.Errorf(sbus.ErrorNotFound, "%s does not run", name)
+		return nil
 	}
-	_, err = m.bus.Call(ctx, peer, sbus.ServicePath, sbus.PropertiesInterface, "Set",
+	return m.tellLevel(ctx, peer, mask)
+}
+
+// tellLevel has a responder log what the mask says.
+func (m *monitor) tellLevel(ctx context.Context, peer uint64, mask uint32) error {
+	_, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.PropertiesInterface, "Set",
 		sbus.ServiceInterface, "debug_level", dbus.MakeVariant(mask))
 	return err
 }

@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gosssd/confdb"
+	"gosssd/linux"
 	"gosssd/responder"
 	"gosssd/responder/log"
 	"gosssd/sbus"
@@ -19,48 +24,63 @@ import (
 type service struct {
 	descriptor responder.Descriptor
 	options    confdb.View
-	socket     *socket // nil where systemd holds it
-	path       string  // of the socket
-	claim      string  // the file whose lock says that the responder runs
+	systemd    bool   // systemd holds the socket and starts the process
+	path       string // of the socket
+	claim      string // the file whose lock says that the responder runs
 	argv       []string
+	level      uint32 // debug mask with which it starts, as configured
 	bus        *sbus.Server
 	log        *log.Logger
 	patience   patience
-	adopted    int // the process of an earlier monitor that goes on; 0 if there is none
+	adopted    *linux.Process // of an earlier monitor, which goes on; nil if there is none
+	lost       chan struct{}  // tells that the socket had to be made anew
 
 	mu         sync.Mutex
+	takenOver  bool    // a process from before would be known
+	socket     *socket // nil where systemd holds it, or as long as it cannot be had
 	state      string
 	pid        int
 	since      time.Time
 	peer       uint64        // its connection to the bus; 0 if it has not registered
+	arrived    chan struct{} // closed, and made anew, whenever a process registers
 	registered chan struct{} // closed when the current process registers, and nil from then on
 	failures   int           // exits in a row that count for the back-off
 	restarts   uint32
 	lastExit   string
+	chosen     uint32 // debug mask that an administrator has chosen since; 0 if none
 }
 
 // register binds a connection of the bus to the service, if it comes from the
-// process that the monitor started or that holds the service's claim.
-func (s *service) register(caller sbus.Caller) error {
+// process that the monitor started or that holds the service's claim. It
+// returns the debug mask that was chosen for it, 0 if none was.
+func (s *service) register(caller sbus.Caller) (chosen uint32, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.isProcess(int(caller.PID)) {
-		return fmt.Errorf("process %d is not the %s responder", caller.PID, s.descriptor.Name)
+		return 0, fmt.Errorf("process %d is not the %s responder", caller.PID, s.descriptor.Name)
 	}
-	s.peer = caller.Peer
-	if s.pid == 0 { // not our child: it was started by systemd or by an earlier monitor
+	if int(caller.PID) != s.pid {
+		if s.takenOver && !s.systemd {
+			return 0, errStray
+		}
 		s.pid, s.since = int(caller.PID), time.Now()
 	}
+	s.peer = caller.Peer
 	s.state = sbus.StateRunning
 	if s.registered != nil {
 		close(s.registered)
 		s.registered = nil
 	}
-	return nil
+	close(s.arrived)
+	s.arrived = make(chan struct{})
+	return s.chosen, nil
 }
 
+// errStray says that a process serves for a service, but is not supervised.
+var errStray = errors.New("it was started by an earlier sssd, and has to end")
+
 func (s *service) isProcess(pid int) bool {
-	return pid == s.pid || pid == responder.Holder(s.claim)
+	return pid != 0 && (pid == s.pid || pid == responder.HolderPID(s.claim))
 }
 
 // is reports whether the caller is the service's process.
@@ -77,7 +97,7 @@ func (s *service) unregister(caller sbus.Caller) {
 		return
 	}
 	s.peer = 0
-	if s.socket == nil { // nobody else will tell
+	if s.systemd { // nobody else will tell
 		s.pid, s.state = 0, sbus.StateIdle
 	}
 }
@@ -96,19 +116,75 @@ func (s *service) awaitRegistration(ctx context.Context) {
 	}
 }
 
+// awaitPeer returns the service's connection to the bus, as soon as it has one;
+// 0 if the context ends first.
+func (s *service) awaitPeer(ctx context.Context) uint64 {
+	for {
+		s.mu.Lock()
+		peer, arrived := s.peer, s.arrived
+		s.mu.Unlock()
+		if peer != 0 {
+			return peer
+		}
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			return 0
+		}
+	}
+}
+
 // status returns what the monitor knows of the service, and its connection to
 // the bus, 0 if it has none.
 func (s *service) status() (sbus.ServiceStatus, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := sbus.ServiceStatus{
-		Name: s.descriptor.Name, State: s.state, PID: uint32(s.pid),
+		Name: s.descriptor.Name, State: s.state, PID: uint32(s.pid), DebugLevel: s.level,
 		Restarts: s.restarts, LastExit: s.lastExit, Socket: s.path,
+	}
+	if s.chosen != 0 {
+		status.DebugLevel = s.chosen
 	}
 	if s.pid != 0 {
 		status.Since = s.since.Unix()
 	}
 	return status, s.peer
+}
+
+// choose has the service log what the mask says, from its next start on, and
+// returns its connection to the bus, if it runs.
+func (s *service) choose(mask uint32) (peer uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chosen = mask
+	return s.peer
+}
+
+// possessions returns what a new start of sssd needs to have of the service:
+// the socket, and a child that nothing tells of yet.
+func (s *service) possessions() (held *socket, child int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.systemd && s.peer == 0 {
+		child = s.pid
+	}
+	return s.socket, child
+}
+
+// takePossession says which process of the service runs from before; nil is
+// none.
+func (s *service) takePossession(p *linux.Process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takenOver = true
+	if p == nil {
+		return
+	}
+	s.pid, s.since = p.PID, time.Now()
+	if s.peer == 0 {
+		s.state = sbus.StateStarting
+	}
 }
 
 func (s *service) setState(state string) {
@@ -120,8 +196,96 @@ func (s *service) setState(state string) {
 	}
 }
 
+// ended records how the process ended, and whether that is held against it.
+func (s *service) ended(lived time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	orderly := err == nil && s.registered == nil
+	s.lastExit = "exit status 0"
+	if err != nil {
+		s.lastExit = err.Error()
+	}
+	switch {
+	case orderly:
+		s.failures = 0
+	case lived > s.patience.healthy:
+		s.failures = 1
+	default:
+		s.failures++
+	}
+	if !orderly {
+		s.restarts++
+		s.log.Warn("a responder has ended", "service", s.descriptor.Name, "pid", s.pid, "status", s.lastExit, "restarts", s.restarts)
+	}
+	s.pid, s.peer = 0, 0
+}
+
+// adoptedEnded records that a process of an earlier sssd has ended. How it did
+// is known only if it is still a child of ours.
+func (s *service) adoptedEnded(p *linux.Process) {
+	s.mu.Lock()
+	lived := time.Since(s.since)
+	s.mu.Unlock()
+	status, ours := p.Reap()
+	if ours {
+		s.ended(lived, exitError(status))
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log.Info("a responder of an earlier sssd has ended", "service", s.descriptor.Name, "pid", s.pid)
+	s.lastExit = "not known: an earlier sssd had started it"
+	s.pid, s.peer = 0, 0
+}
+
+// exitError is what exec.Cmd says of a process that ended with the status.
+func exitError(status unix.WaitStatus) error {
+	switch {
+	case status.Signaled():
+		return fmt.Errorf("signal: %v", status.Signal())
+	case status.ExitStatus() != 0:
+		return fmt.Errorf("exit status %d", status.ExitStatus())
+	}
+	return nil
+}
+
+// backOff is how long to wait before the next start: 0, 2, 4 … 30 seconds.
+func (s *service) backOff() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(time.Duration(max(s.failures-1, 0))*s.patience.step, s.patience.longest)
+}
+
 func (s *service) seconds(option string) time.Duration {
 	return time.Duration(s.options.Int(option)) * time.Second
+}
+
+// hold makes the service's socket the monitor's.
+func (s *service) hold(kept *kept) error {
+	held, err := holdSocket(s.path, s.descriptor.SocketMode, kept)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	old := s.socket
+	s.socket = held
+	s.mu.Unlock()
+	if old != nil {
+		old.file.Close()
+	}
+	return nil
+}
+
+func (s *service) held() *socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.socket
+}
+
+func (s *service) closeSocket() {
+	if held := s.held(); held != nil {
+		held.close()
+	}
 }
 
 // libexecDir is where make install puts the responders; the build sets it. A
@@ -149,4 +313,15 @@ func argvOf(d responder.Descriptor, conf *confdb.Snapshot, root responder.Root, 
 		argv = append(argv, "--root="+string(root))
 	}
 	return argv
+}
+
+// commandLine is argv with the debug level that was chosen, where the program
+// is the responder's own.
+func (s *service) commandLine() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.chosen == 0 || s.options.IsSet("command") {
+		return s.argv
+	}
+	return append(slices.Clip(s.argv), fmt.Sprintf("--debug-level=%#x", s.chosen))
 }

@@ -2,21 +2,19 @@ package main
 
 import (
 	"context"
-	"os"
 	"os/signal"
 	"syscall"
 )
 
 // handleSignals serves the signals that do not end sssd.
 func (m *monitor) handleSignals(ctx context.Context) {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
+	m.notifySignals()
+	defer signal.Stop(m.signals)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case s := <-signals:
+		case s := <-m.signals:
 			if s != syscall.SIGHUP {
 				m.log.Info("a signal without meaning here is ignored", "signal", s)
 				continue
@@ -27,4 +25,8 @@ func (m *monitor) handleSignals(ctx context.Context) {
 			m.log.Info("SIGHUP rotates logs; configuration is read only when sssd starts")
 		}
 	}
+}
+
+func (m *monitor) notifySignals() {
+	signal.Notify(m.signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 }

@@ -4,25 +4,38 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
-	"time"
+	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"gosssd/linux"
 	"gosssd/responder"
 )
 
-// socket is a listening socket that the monitor holds for a responder. The
-// monitor never accepts: it only sees that a client waits, and hands the
-// socket to the responder.
+// socket is a listening socket that the monitor holds. For a responder it never
+// accepts, unless that cannot start: it only sees that a client waits, and
+// hands the socket over.
+//
+// The socket has a second name beside its path. Whoever deletes the path does
+// not delete the socket, which gets its path back.
 type socket struct {
 	path string
 	file *os.File
 }
 
+// spareSuffix ends the second name of a socket, which begins with a dot.
+const spareSuffix = ".held"
+
+func spare(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+spareSuffix)
+}
+
 // holdSocket listens at path, taking it over from whoever listened there; a
 // socket that the monitor has held for it already is kept.
-func holdSocket(path string, mode fs.FileMode, kept kept) (*socket, error) {
+func holdSocket(path string, mode fs.FileMode, kept *kept) (*socket, error) {
 	fd, have := kept.take(path)
 	if !have {
 		var err error
@@ -31,9 +44,20 @@ func holdSocket(path string, mode fs.FileMode, kept kept) (*socket, error) {
 		}
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, err
+		return nil, errors.Join(err, unix.Close(fd))
 	}
-	return &socket{path: path, file: os.NewFile(uintptr(fd), path)}, nil
+	s := &socket{path: path, file: os.NewFile(uintptr(fd), path)}
+	if !have {
+		s.name()
+	}
+	return s, nil
+}
+
+// name gives a new socket its second name. Without it the socket works as well,
+// and has to be made anew if it is deleted.
+func (s *socket) name() {
+	_ = os.Remove(spare(s.path)) // of a monitor that was killed
+	_ = os.Link(s.path, spare(s.path))
 }
 
 // listen returns the descriptor of a new listening socket.
@@ -43,35 +67,51 @@ func listen(path string, mode fs.FileMode) (int, error) {
 		return 0, err
 	}
 	defer l.Close()
-	file, err := l.File()
-	if err != nil {
-		return 0, err
+	return duplicate(l)
+}
+
+// restore gives the socket its path back if that was deleted. The error wraps
+// fs.ErrExist if something else is there, and fs.ErrNotExist if the second name
+// is gone as well.
+func (s *socket) restore() (restored bool, err error) {
+	err = os.Link(spare(s.path), s.path)
+	if err == nil {
+		return true, nil
 	}
-	defer file.Close()
-	return unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	held, heldErr := os.Lstat(spare(s.path))
+	named, namedErr := os.Lstat(s.path)
+	switch {
+	case heldErr == nil && namedErr == nil && os.SameFile(held, named):
+		return false, nil
+	case errors.Is(heldErr, fs.ErrNotExist) && namedErr == nil: // the path is there; whose it is cannot be told
+		return false, nil
+	}
+	return false, err
 }
 
 // awaitClient returns when a client waits to be accepted, or the context's
 // error.
 func (s *socket) awaitClient(ctx context.Context) error {
-	if err := s.file.SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = s.file.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	raw, err := s.file.SyscallConn()
+	return linux.WaitReadable(ctx, s.file)
+}
+
+// clientWaits reports whether a client waits now.
+func (s *socket) clientWaits() bool { return linux.Readable(s.file) }
+
+// listener returns the socket for accepting clients; the caller closes it.
+func (s *socket) listener() (*net.UnixListener, error) {
+	lent, err := s.lend()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = raw.Read(func(fd uintptr) bool {
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, _ := unix.Poll(poll, 0)
-		return n > 0
-	})
-	if ctx.Err() != nil {
-		return ctx.Err()
+	defer lent.Close()
+	l, err := net.FileListener(lent)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	unixListener := l.(*net.UnixListener)
+	unixListener.SetUnlinkOnClose(false)
+	return unixListener, nil
 }
 
 // lend returns the socket as a file for a child. The caller closes it once the
@@ -84,8 +124,12 @@ func (s *socket) lend() (*os.File, error) {
 	return os.NewFile(uintptr(fd), s.path), nil
 }
 
-func (s *socket) lendFD() (fd int, err error) {
-	raw, err := s.file.SyscallConn()
+func (s *socket) lendFD() (int, error) { return duplicate(s.file) }
+
+// duplicate returns another descriptor, which no program that is executed
+// inherits.
+func duplicate(conn syscall.Conn) (fd int, err error) {
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
@@ -95,8 +139,9 @@ func (s *socket) lendFD() (fd int, err error) {
 	return fd, errors.Join(controlErr, err)
 }
 
-// close stops listening and removes the socket's file.
+// close stops listening and removes the socket's names.
 func (s *socket) close() {
 	_ = os.Remove(s.path)
+	_ = os.Remove(spare(s.path))
 	s.file.Close()
 }

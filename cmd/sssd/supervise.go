@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"gosssd/responder"
+	"gosssd/linux"
 	"gosssd/sbus"
 )
 
@@ -21,6 +20,9 @@ type patience struct {
 	healthy  time.Duration // of life, after which an exit is not held against it
 	step     time.Duration // of the back-off: 0, 1, 2 … steps
 	longest  time.Duration // back-off
+	backlog  time.Duration // for which a client may wait to be accepted
+	ping     time.Duration // at most, for the answer to a ping
+	hung     time.Duration // from SIGTERM to SIGKILL for one that does not answer
 	kill     time.Duration // from SIGKILL to the end
 }
 
@@ -30,13 +32,11 @@ var usual = patience{
 	healthy:  30 * time.Second,
 	step:     2 * time.Second,
 	longest:  30 * time.Second,
+	backlog:  time.Second,
+	ping:     2 * time.Second,
+	hung:     5 * time.Second,
 	kill:     5 * time.Second,
 }
-
-const (
-	pingMisses   = 3 // unanswered pings until a responder is replaced
-	pollInterval = 2 * time.Millisecond
-)
 
 // supervision is the goroutine that looks after one service.
 type supervision struct {
@@ -50,25 +50,19 @@ func (s *service) begin() *supervision {
 	v := &supervision{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(v.done)
-		s.look(ctx)
+		s.lookAfter(ctx)
 	}()
 	return v
 }
 
-// look after the service until the context ends.
-func (s *service) look(ctx context.Context) {
-	switch {
-	case s.adopted != 0:
-		s.attendAdopted(ctx)
-		if s.socket == nil && ctx.Err() == nil {
-			if err := s.holdSocket(nil); err != nil {
-				s.log.Error("cannot take a socket over", "service", s.descriptor.Name, "error", err)
-				return
-			}
-		}
-	case s.socket == nil: // systemd's
+// lookAfter looks after the service until the context ends.
+func (s *service) lookAfter(ctx context.Context) {
+	if s.systemd {
 		s.attend(ctx)
 		return
+	}
+	if s.adopted != nil {
+		s.attendAdopted(ctx)
 	}
 	s.supervise(ctx)
 }
@@ -84,15 +78,21 @@ func (v *supervision) stop() {
 // after it has ended, until the context ends; then it lets the process finish.
 func (s *service) supervise(ctx context.Context) {
 	for ctx.Err() == nil {
+		if s.held() == nil {
+			if err := s.hold(&kept{}); err != nil {
+				s.cannotListen(ctx, err)
+				continue
+			}
+		}
 		if pause := s.backOff(); pause > 0 {
 			s.setState(sbus.StateBackOff)
-			wait(ctx, pause)
+			s.refuseClients(ctx, pause)
 		}
 		s.setState(sbus.StateIdle)
-		if err := s.socket.awaitClient(ctx); err != nil {
-			if ctx.Err() == nil {
-				s.log.Error("cannot watch a socket", "service", s.descriptor.Name, "error", err)
-				wait(ctx, s.patience.longest)
+		held := s.held()
+		if err := held.awaitClient(ctx); err != nil {
+			if ctx.Err() == nil && s.held() == held { // and not made anew
+				s.cannotListen(ctx, err)
 			}
 			continue
 		}
@@ -100,26 +100,61 @@ func (s *service) supervise(ctx context.Context) {
 	}
 }
 
+// cannotListen notes that the service's socket cannot be had, and waits until
+// it is worth another try.
+func (s *service) cannotListen(ctx context.Context, err error) {
+	s.log.Error("cannot listen for the clients of a responder", "service", s.descriptor.Name, "error", err)
+	s.setState(sbus.StateBackOff)
+	s.mu.Lock()
+	s.lastExit = "no socket: " + err.Error()
+	s.mu.Unlock()
+	linux.Sleep(ctx, s.patience.step)
+}
+
+// refuseClients answers clients with an error for a while, since the responder
+// has failed again and again and nobody else would.
+func (s *service) refuseClients(ctx context.Context, pause time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, pause)
+	defer cancel()
+	l, err := s.held().listener()
+	if err != nil {
+		s.log.Error("clients of a responder that cannot start wait", "service", s.descriptor.Name, "error", err)
+		<-ctx.Done()
+		return
+	}
+	defer l.Close()
+	if n := s.descriptor.Refuse(ctx, l); n > 0 {
+		s.log.Warn("clients were answered with an error, since the responder cannot start", "service", s.descriptor.Name, "clients", n)
+	}
+}
+
+// child is a process that the monitor has started.
+type child struct {
+	process    *os.Process
+	exited     chan error      // how it has ended
+	registered <-chan struct{} // closed when it registers
+}
+
 // runOnce starts the responder and returns when it has ended.
 func (s *service) runOnce(ctx context.Context) {
 	began := time.Now()
-	exited, err := s.start()
-	if err != nil {
-		s.ended(time.Since(began), err)
-		return
+	c, err := s.start()
+	if err == nil {
+		err = s.watch(ctx, c)
 	}
-	s.ended(time.Since(began), s.watch(ctx, exited))
+	s.ended(time.Since(began), err)
 }
 
 // start executes the program with the socket as descriptor 3. LISTEN_PID
 // cannot be known before the fork and is left out.
-func (s *service) start() (exited <-chan error, err error) {
-	lent, err := s.socket.lend()
+func (s *service) start() (*child, error) {
+	lent, err := s.held().lend()
 	if err != nil {
 		return nil, err
 	}
 	defer lent.Close()
-	cmd := exec.Command(s.argv[0], s.argv[1:]...)
+	argv := s.commandLine()
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(environment(), "LISTEN_FDS=1", "LISTEN_FDNAMES="+s.descriptor.Name)
 	cmd.ExtraFiles = []*os.File{lent}
 	cmd.Stderr = os.Stderr
@@ -127,18 +162,23 @@ func (s *service) start() (exited <-chan error, err error) {
 	// A group of its own: a terminal's Ctrl-C reaches the monitor alone, which
 	// ends responders in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	select {
+	case <-s.lost: // what became of the socket before does not concern this process
+	default:
+	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("cannot execute %s: %w", s.argv[0], err)
+		s.registered = nil
+		return nil, fmt.Errorf("cannot execute %s: %w", argv[0], err)
 	}
 	s.pid, s.since, s.state = cmd.Process.Pid, time.Now(), sbus.StateStarting
 	s.peer, s.registered = 0, make(chan struct{})
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	c := &child{process: cmd.Process, exited: make(chan error, 1), registered: s.registered}
+	go func() { c.exited <- cmd.Wait() }()
 	s.log.Info("started", "service", s.descriptor.Name, "pid", s.pid)
-	return done, nil
+	return c, nil
 }
 
 // environment is the monitor's, without what the service manager meant for the
@@ -152,150 +192,49 @@ func environment() []string {
 
 // watch waits for the process to end. It ends one that does not register in
 // time or does not answer, and every one when the context ends.
-func (s *service) watch(ctx context.Context, exited <-chan error) error {
-	s.mu.Lock()
-	registered := s.registered
-	s.mu.Unlock()
-	interval := s.seconds("timeout")
+func (s *service) watch(ctx context.Context, c *child) error {
 	overdue := time.NewTimer(s.patience.register)
 	defer overdue.Stop()
-	ping := time.NewTicker(interval)
-	defer ping.Stop()
-	for misses := 0; ; {
-		select {
-		case err := <-exited:
-			return err
-		case <-ctx.Done():
-			return s.end(exited, "sssd is ending")
-		case <-registered:
-			registered = nil
-			overdue.Stop()
-		case <-overdue.C:
-			return s.end(exited, fmt.Sprintf("it has not registered within %v", s.patience.register))
-		case <-ping.C:
-			if registered != nil {
-				continue
-			}
-			if s.ping(ctx, interval) {
-				misses = 0
-			} else if misses++; misses == pingMisses {
-				return s.end(exited, fmt.Sprintf("it has not answered %d pings", pingMisses))
-			}
-		}
-	}
-}
-
-// end asks the child to end, kills it at the deadline, and returns how it ended.
-func (s *service) end(exited <-chan error, reason string) error {
-	s.setState(sbus.StateEnding)
-	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", s.pid, "reason", reason)
-	_ = syscall.Kill(s.pid, syscall.SIGTERM)
 	select {
-	case err := <-exited:
+	case err := <-c.exited:
 		return err
-	case <-time.After(s.seconds("force_timeout")):
-	}
-	s.log.Warn("killing a responder that does not end", "service", s.descriptor.Name, "pid", s.pid)
-	_ = syscall.Kill(s.pid, syscall.SIGKILL)
-	return <-exited
-}
-
-func (s *service) ping(ctx context.Context, timeout time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	s.mu.Lock()
-	peer := s.peer
-	s.mu.Unlock()
-	_, err := s.bus.Call(ctx, peer, sbus.ServicePath, sbus.PeerInterface, "Ping")
-	return err == nil || ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled)
-}
-
-// attend watches a responder that systemd starts and restarts: the monitor ends
-// one that hangs.
-func (s *service) attend(ctx context.Context) {
-	interval := s.seconds("timeout")
-	ping := time.NewTicker(interval)
-	defer ping.Stop()
-	for misses := 0; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ping.C:
-		}
-		status, peer := s.status()
-		if peer == 0 || s.ping(ctx, interval) {
-			misses = 0
-			continue
-		}
-		if misses++; misses == pingMisses {
-			s.terminate(ctx, int(status.PID), fmt.Sprintf("it has not answered %d pings", pingMisses))
-			misses = 0
-		}
-	}
-}
-
-// terminate ends a process that is not a child of the monitor, and returns
-// when its claim is free.
-func (s *service) terminate(ctx context.Context, pid int, reason string) {
-	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", pid, "reason", reason)
-	_ = syscall.Kill(pid, syscall.SIGTERM)
-	if s.awaitClaim(ctx, pid, s.seconds("force_timeout")) {
-		return
-	}
-	s.log.Warn("killing a responder that does not end", "service", s.descriptor.Name, "pid", pid)
-	_ = syscall.Kill(pid, syscall.SIGKILL)
-	s.awaitClaim(ctx, pid, s.patience.kill)
-}
-
-// awaitClaim waits until the process has given its claim up, and reports
-// whether it came to that.
-func (s *service) awaitClaim(ctx context.Context, pid int, patience time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for responder.Holder(s.claim) == pid {
-		if ctx.Err() != nil {
-			return false
-		}
-		wait(ctx, pollInterval)
-	}
-	_, _ = syscall.Wait4(pid, nil, 0, nil) // reaps a child from before a restart
-	return true
-}
-
-// ended records how the process ended, and whether that is held against it.
-func (s *service) ended(lived time.Duration, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	orderly := err == nil && s.registered == nil
-	s.lastExit = "exit status 0"
-	if err != nil {
-		s.lastExit = err.Error()
-	}
-	switch {
-	case orderly:
-		s.failures = 0
-	case lived > s.patience.healthy:
-		s.failures = 1
-	default:
-		s.failures++
-	}
-	if !orderly {
-		s.restarts++
-		s.log.Warn("a responder has ended", "service", s.descriptor.Name, "pid", s.pid, "status", s.lastExit, "restarts", s.restarts)
-	}
-	s.pid, s.peer = 0, 0
-}
-
-// backOff is how long to wait before the next start: 0, 2, 4 … 30 seconds.
-func (s *service) backOff() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return min(time.Duration(max(s.failures-1, 0))*s.patience.step, s.patience.longest)
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	select {
 	case <-ctx.Done():
-	case <-time.After(d):
+		return s.end(c, s.ending())
+	case <-overdue.C:
+		return s.end(c, verdict{fmt.Sprintf("it has not registered within %v", s.patience.register), s.patience.hung})
+	case <-c.registered:
 	}
+	living, cancel := context.WithCancel(ctx)
+	verdicts := make(chan verdict, 1)
+	go func() { verdicts <- s.observe(living) }()
+	select {
+	case err := <-c.exited:
+		cancel()
+		<-verdicts
+		return err
+	case v := <-verdicts:
+		cancel()
+		if v.reason == "" {
+			v = s.ending()
+		}
+		return s.end(c, v)
+	}
+}
+
+// end asks the child to end, kills it when the verdict's patience is over, and
+// returns how it ended.
+func (s *service) end(c *child, v verdict) error {
+	s.setState(sbus.StateEnding)
+	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", c.process.Pid, "reason", v.reason)
+	_ = c.process.Signal(syscall.SIGTERM)
+	patience := time.NewTimer(v.patience)
+	defer patience.Stop()
+	select {
+	case err := <-c.exited:
+		return err
+	case <-patience.C:
+	}
+	s.log.Warn("killing a responder that does not end", "service", s.descriptor.Name, "pid", c.process.Pid)
+	_ = c.process.Kill()
+	return <-c.exited
 }

@@ -101,7 +101,7 @@ func watch(t *testing.T, behaviour string, p patience) *watched {
 	s.argv = []string{os.Args[0], "--logger=stderr", "--root=" + dir}
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- m.run(ctx, kept{}, func() { close(ready) }) }()
+	go func() { ended <- m.run(ctx, &kept{}, func() { close(ready) }) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -151,7 +151,8 @@ func (w *watched) await(what string, is func(sbus.ServiceStatus) bool) sbus.Serv
 	}
 }
 
-var hasty = patience{register: 5 * time.Second, healthy: time.Minute, step: time.Millisecond, longest: 10 * time.Millisecond, kill: 5 * time.Second}
+var hasty = patience{register: 5 * time.Second, healthy: time.Minute, step: time.Millisecond, longest: 10 * time.Millisecond, kill: 5 * time.Second,
+	backlog: 10 * time.Millisecond, ping: time.Second, hung: time.Second}
 
 func TestAResponderThatEndsIsStartedForTheNextClient(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -249,11 +250,11 @@ func TestAnExitIsNotHeldAgainstAHealthyResponder(t *testing.T) {
 }
 
 func TestARegistrationBelongsToTheServicesProcess(t *testing.T) {
-	s := &service{descriptor: fakeDescriptor(), claim: "/nonexistent", log: log.Discard(), pid: 4711}
-	if err := s.register(sbus.Caller{PID: 4712}); err == nil {
+	s := &service{descriptor: fakeDescriptor(), claim: "/nonexistent", log: log.Discard(), pid: 4711, arrived: make(chan struct{})}
+	if _, err := s.register(sbus.Caller{PID: 4712}); err == nil {
 		t.Error("another process may register")
 	}
-	if err := s.register(sbus.Caller{PID: 4711, Peer: 1}); err != nil {
+	if _, err := s.register(sbus.Caller{PID: 4711, Peer: 1}); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,8 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/godbus/dbus/v5"
-
+	"gosssd/linux"
 	"gosssd/responder"
 	"gosssd/sbus"
 )
@@ -14,119 +13,152 @@ import (
 // find this one.
 const findTime = 3 * time.Second
 
+// standing is what a responder that runs from before says of itself.
+type standing struct {
+	answers  bool
+	volatile bool // it has the only copy of something in its memory
+	current  bool // all of the configuration is in force
+	replaced bool // its program was replaced by another version
+}
+
 // takeOver makes a service this monitor's: it holds the socket, and sees to it
-// that a responder that runs from before has the present configuration. One
-// for which the live options are not enough, or whose socket cannot be had, is
-// ended, and the next client starts another; but not one that has the only copy
-// of something in its memory.
-func (m *monitor) takeOver(ctx context.Context, s *service, systemd bool, kept kept) error {
-	survivor := responder.Holder(s.claim)
-	var volatile, current bool
-	if survivor != 0 {
-		volatile, current = m.refresh(ctx, s)
-	}
-	_, held := kept[s.path]
-	keep := volatile || current && (systemd || held)
-	switch {
-	case systemd:
-	case keep && !held: // its socket is its own until it ends
-		m.log.Warn("a responder with caches in memory goes on; its socket is taken over when it ends", "service", s.descriptor.Name, "pid", survivor)
-	default:
-		if err := s.holdSocket(kept); err != nil {
-			return err
+// that a responder that runs from before has the present configuration and
+// program. One for which the live options are not enough, or whose socket
+// cannot be had, is ended, and the next client starts another; but not one that
+// has the only copy of something in its memory.
+func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
+	survivor, patience := s.survivor(kept)
+	var found standing
+	s.takePossession(survivor)
+	if survivor != nil {
+		found = m.refresh(ctx, s, survivor, patience)
+		if s.systemd && ctx.Err() != nil { // it is systemd's, and goes on without us
+			survivor.Close()
+			return nil
 		}
 	}
+	held := kept.has(s.path)
+	keep := found.volatile || found.current && !found.replaced && (s.systemd || held)
 	switch {
-	case survivor == 0:
-	case !keep:
-		s.terminate(ctx, survivor, "it runs from before this start of sssd")
-	case !systemd:
-		s.adopted = survivor
+	case s.systemd:
+	case keep && !held: // its socket is its own until it ends
+		m.log.Warn("a responder with caches in memory goes on; its socket is taken over when it ends", "service", s.descriptor.Name, "pid", survivor.PID)
+	default:
+		if err := s.hold(kept); err != nil {
+			if !kept.Again {
+				return err
+			}
+			m.log.Error("a socket cannot be had and is tried again", "service", s.descriptor.Name, "error", err)
+		}
 	}
-	if keep && !current {
-		m.log.Warn("a responder with caches in memory keeps options that need a restart", "service", s.descriptor.Name, "pid", survivor)
+	if survivor != nil {
+		m.decide(ctx, s, survivor, found, keep)
 	}
 	return nil
 }
 
-// refresh waits for a survivor to find the bus, has it take over the live
-// options, and returns whether it keeps something in memory only, and whether
-// all of the configuration is in force. One that does not come hangs, and has
-// to go.
-func (m *monitor) refresh(ctx context.Context, s *service) (volatile, current bool) {
-	ctx, cancel := context.WithTimeout(ctx, findTime)
-	defer cancel()
-	peer := m.awaitPeer(ctx, s)
-	if peer == 0 {
-		return false, false
+// decide ends a responder that runs from before, or lets it go on.
+func (m *monitor) decide(ctx context.Context, s *service, survivor *linux.Process, found standing, keep bool) {
+	if !keep {
+		v := verdict{"it runs from before this start of sssd", s.seconds("force_timeout")}
+		switch {
+		case !found.answers:
+			v = verdict{"it runs from before this start of sssd and does not answer", s.patience.hung}
+		case found.replaced:
+			v.reason = "its program was replaced"
+		}
+		// A stop of sssd meanwhile is no reason to be less patient.
+		s.terminate(context.WithoutCancel(ctx), survivor, v)
+		survivor.Reap()
+		s.release(survivor.PID)
+		survivor.Close()
+		return
 	}
-	_, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.ServiceInterface, "Reload")
+	if found.replaced {
+		m.log.Warn("a responder with caches in memory goes on with its old program", "service", s.descriptor.Name, "pid", survivor.PID)
+	}
+	if !found.current {
+		m.log.Warn("a responder with caches in memory keeps options that need a restart", "service", s.descriptor.Name, "pid", survivor.PID)
+	}
+	if s.systemd {
+		survivor.Close()
+		return
+	}
+	s.adopted = survivor
+}
+
+// survivor returns the process of the service that runs from before, and how
+// long it may take to find the bus; nil if there is none. One that has just
+// been started has no claim yet, but is our child.
+func (s *service) survivor(kept *kept) (*linux.Process, time.Duration) {
+	if p := responder.Holder(s.claim); p != nil {
+		return p, findTime
+	}
+	pid := kept.Children[s.descriptor.Name]
+	if pid == 0 {
+		return nil, 0
+	}
+	p, err := linux.OpenProcess(pid)
+	if err != nil {
+		return nil, 0
+	}
+	if !p.IsChild() {
+		p.Close()
+		return nil, 0
+	}
+	return p, s.patience.register
+}
+
+// holder returns the process with the number if it holds the service's claim,
+// else nil.
+func (s *service) holder(pid int) *linux.Process {
+	p := responder.Holder(s.claim)
+	if p != nil && p.PID != pid {
+		p.Close()
+		return nil
+	}
+	return p
+}
+
+// endStray ends a responder that nobody supervises: it was started by an sssd
+// that died before it had its claim.
+func (s *service) endStray(ctx context.Context, pid int) {
+	p := s.holder(pid)
+	if p == nil {
+		return
+	}
+	defer p.Close()
+	s.terminate(ctx, p, verdict{"an earlier sssd had started it", s.seconds("force_timeout")})
+}
+
+// release says that the process with the number is the service's no more.
+func (s *service) release(pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pid == pid {
+		s.pid, s.peer, s.state = 0, 0, sbus.StateIdle
+	}
+}
+
+// refresh waits for a survivor to find the bus, has it take over the live
+// options, and returns what it then says of itself.
+func (m *monitor) refresh(ctx context.Context, s *service, survivor *linux.Process, patience time.Duration) (found standing) {
+	living, stop := whileLives(ctx, survivor)
+	defer stop()
+	living, cancel := context.WithTimeout(living, patience)
+	defer cancel()
+	peer := s.awaitPeer(living)
+	if peer == 0 {
+		return standing{}
+	}
+	_, err := m.bus.Call(living, peer, sbus.ServicePath, sbus.ServiceInterface, "Reload")
 	if err != nil {
 		m.log.Warn("a responder does not take over the configuration", "service", s.descriptor.Name, "error", err)
 	}
-	values := m.properties(ctx, peer)
-	volatile, _ = values["Volatile"].Value().(bool)
-	return volatile, values["Generation"].Value() == m.conf.Generation
+	values := s.properties(living, peer)
+	found.answers = values != nil
+	found.volatile, _ = values["Volatile"].Value().(bool)
+	found.replaced, _ = values["Replaced"].Value().(bool)
+	found.current = values["Generation"].Value() == m.conf.Generation
+	return found
 }
-
-// awaitPeer returns the connection of a survivor to the bus, 0 if it does not
-// come.
-func (m *monitor) awaitPeer(ctx context.Context, s *service) uint64 {
-	for ctx.Err() == nil && responder.Holder(s.claim) != 0 {
-		if _, peer := s.status(); peer != 0 {
-			return peer
-		}
-		wait(ctx, pollInterval)
-	}
-	return 0
-}
-
-// properties returns what a responder says of itself; nothing if it does not
-// answer.
-func (m *monitor) properties(ctx context.Context, peer uint64) map[string]dbus.Variant {
-	reply, err := m.bus.Call(ctx, peer, sbus.ServicePath, sbus.PropertiesInterface, "GetAll", sbus.ServiceInterface)
-	var values map[string]dbus.Variant
-	if err != nil || dbus.Store(reply, &values) != nil {
-		return nil
-	}
-	return values
-}
-
-// holdSocket makes the service's socket the monitor's.
-func (s *service) holdSocket(kept kept) (err error) {
-	held, err := holdSocket(s.path, s.descriptor.SocketMode, kept)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.socket = held
-	return err
-}
-
-func (s *service) closeSocket() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.socket != nil {
-		s.socket.close()
-	}
-}
-
-// attendAdopted watches a responder that an earlier monitor started until it
-// has ended, and ends it together with the monitor.
-func (s *service) attendAdopted(ctx context.Context) {
-	ended, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer cancel()
-		for ended.Err() == nil && responder.Holder(s.claim) == s.adopted {
-			wait(ended, adoptedInterval)
-		}
-	}()
-	s.attend(ended)
-	if ctx.Err() != nil {
-		s.terminate(context.Background(), s.adopted, "sssd is ending")
-	}
-	s.log.Info("a responder of an earlier sssd has ended", "service", s.descriptor.Name, "pid", s.adopted)
-}
-
-// adoptedInterval bounds how long clients of a responder that ended may be
-// refused until the monitor holds its socket.
-const adoptedInterval = 20 * time.Millisecond

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"gosssd/layout"
+	"gosssd/linux"
+)
+
+// guardPause is how soon something is tried again that could not be restored.
+const guardPause = 5 * time.Second
+
+// guard restores what sssd has on disk and others need: paths of sockets that
+// were deleted, and a configuration database that was removed or damaged. It
+// costs nothing until something happens to them.
+func (m *monitor) guard(ctx context.Context) {
+	watch, err := linux.NewFileWatch()
+	if err != nil {
+		m.log.Error("sockets and database are not guarded", "error", err)
+		return
+	}
+	defer watch.Close()
+	g := guard{monitor: m, watch: watch, told: map[string]bool{}}
+	for ctx.Err() == nil {
+		if g.inspect() {
+			_ = watch.Wait(ctx) // until something happens, or the context ends
+			continue
+		}
+		again, cancel := context.WithTimeout(ctx, guardPause)
+		_ = watch.Wait(again)
+		cancel()
+	}
+}
+
+type guard struct {
+	*monitor
+	watch *linux.FileWatch
+	told  map[string]bool // by path: what is wrong with it was logged
+}
+
+// inspect restores what can be restored, and reports whether all is well.
+func (g *guard) inspect() bool {
+	well := g.check(g.root.Path(layout.Current().Database), func() (bool, error) {
+		return g.conf.Restore(g.root.Path(layout.Current().Database))
+	})
+	well = g.check(g.busSocket.path, g.busSocket.restore) && well
+	for _, s := range g.services {
+		well = g.check(s.path, func() (bool, error) { return g.restoreSocket(s) }) && well
+	}
+	return well
+}
+
+// check has one path restored if need be, and watched.
+func (g *guard) check(path string, restore func() (bool, error)) bool {
+	_ = g.watch.Add(path) // before the look, so that nothing is missed; a missing one is seen below
+	restored, err := restore()
+	if restored {
+		g.log.Warn("something that sssd needs was deleted or damaged, and is restored", "path", path)
+	}
+	if err == nil {
+		err = g.watch.Add(path)
+	}
+	if err != nil && !g.told[path] {
+		g.log.Error("something that sssd needs is gone", "path", path, "error", err)
+	}
+	g.told[path] = err != nil
+	return err == nil
+}
+
+// errSystemds says that the path of a socket of systemd is gone.
+var errSystemds = errors.New("the socket is systemd's: restart its socket unit")
+
+// restoreSocket gives a service's socket its path back, or makes a new one if
+// that is not possible.
+func (g *guard) restoreSocket(s *service) (bool, error) {
+	held := s.held()
+	if held == nil { // systemd's, or that of a process which goes on without us
+		if _, err := os.Lstat(s.path); s.systemd && errors.Is(err, fs.ErrNotExist) {
+			return false, errSystemds
+		}
+		return false, nil
+	}
+	restored, err := held.restore()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return restored, err
+	}
+	if err := s.hold(&kept{}); err != nil {
+		return false, err
+	}
+	select {
+	case s.lost <- struct{}{}:
+	default: // it is told already
+	}
+	return true, nil
+}
