@@ -265,7 +265,7 @@ func TestSssdBecomesADaemonThatServes(t *testing.T) {
 		t.Errorf("the daemon is in session %d, %v; want one of its own", session, err)
 	}
 	info, err := os.Stat(s.path(layout.Current().PIDFile))
-	if err != nil || info.Mode() != 0o644 {
+	if err != nil || info.Mode() != 0o600 {
 		t.Errorf("pid file: %v, %v", info.Mode(), err)
 	}
 	if out, code := daemon(); code != 6 {

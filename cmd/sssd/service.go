@@ -45,6 +45,7 @@ type service struct {
 	arrived    chan struct{} // closed, and made anew, whenever a process registers
 	registered chan struct{} // closed when the current process registers, and nil from then on
 	failures   int           // exits in a row that count for the back-off
+	unstarted  int           // of these, the last ones that ended before they registered
 	restarts   uint32
 	lastExit   string
 	chosen     uint32 // debug mask that an administrator has chosen since; 0 if none
@@ -201,6 +202,11 @@ func (s *service) ended(lived time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	orderly := err == nil && s.registered == nil
+	if s.registered != nil || s.pid == 0 { // or could not even be executed
+		s.unstarted++
+	} else {
+		s.unstarted = 0
+	}
 	s.lastExit = "exit status 0"
 	if err != nil {
 		s.lastExit = err.Error()
@@ -247,6 +253,13 @@ func exitError(status unix.WaitStatus) error {
 		return fmt.Errorf("exit status %d", status.ExitStatus())
 	}
 	return nil
+}
+
+// cannotStart reports whether the next process is likely not to serve either.
+func (s *service) cannotStart() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unstarted > 1
 }
 
 // backOff is how long to wait before the next start: 0, 2, 4 … 30 seconds.

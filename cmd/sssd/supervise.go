@@ -86,7 +86,11 @@ func (s *service) supervise(ctx context.Context) {
 		}
 		if pause := s.backOff(); pause > 0 {
 			s.setState(sbus.StateBackOff)
-			s.refuseClients(ctx, pause)
+			if s.cannotStart() {
+				s.refuseClients(ctx, pause)
+			} else { // it serves as soon as it is back: clients wait
+				linux.Sleep(ctx, pause)
+			}
 		}
 		s.setState(sbus.StateIdle)
 		held := s.held()
@@ -170,7 +174,7 @@ func (s *service) start() (*child, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := cmd.Start(); err != nil {
-		s.registered = nil
+		s.pid, s.registered = 0, nil
 		return nil, fmt.Errorf("cannot execute %s: %w", argv[0], err)
 	}
 	s.pid, s.since, s.state = cmd.Process.Pid, time.Now(), sbus.StateStarting

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 func fakeDescriptor() responder.Descriptor {
 	return responder.Descriptor{
-		Name: "fake", Socket: "/run/fake.socket", SocketMode: 0o600,
+		Name: "fake", Socket: "/run/fake.socket", SocketMode: 0o600, Refusal: refusal,
 		Sections: []confdb.Section{{Name: "fake"}},
 	}
 }
@@ -99,6 +99,9 @@ func watch(t *testing.T, behaviour string, p patience) *watched {
 	s := m.services[0]
 	s.patience = p
 	s.argv = []string{os.Args[0], "--logger=stderr", "--root=" + dir}
+	if behaviour == "missing" {
+		s.argv[0] = dir + "/missing"
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- m.run(ctx, &kept{}, func() { close(ready) }) }()
@@ -130,11 +133,11 @@ func (w *watched) ask(line string) string {
 	if _, err := io.WriteString(c, line+"\n"); err != nil {
 		w.t.Fatal(err)
 	}
-	answer, err := io.ReadAll(io.LimitReader(c, int64(len("\n")+1)))
+	answer, err := bufio.NewReader(c).ReadString('\n')
 	if err != nil && os.IsTimeout(err) {
 		w.t.Fatalf("%q is not answered", line)
 	}
-	return strings.TrimSpace(string(answer))
+	return strings.TrimSpace(answer)
 }
 
 // await waits until the status is as it should be.
@@ -219,12 +222,17 @@ func TestAResponderThatDoesNotRegisterIsEnded(t *testing.T) {
 
 func TestAResponderThatDiesAtOnceIsTriedForEver(t *testing.T) {
 	w := watch(t, "dies", hasty)
-	c, err := net.Dial("unix", w.path)
-	if err != nil {
-		t.Fatal(err)
+	for range 20 {
+		if got := w.ask("hello"); got != "unavailable" {
+			t.Fatalf("answered %q", got)
+		}
 	}
-	defer c.Close()
-	w.await("it is tried again and again", func(s sbus.ServiceStatus) bool { return s.Restarts >= 20 })
+	w.await("it is tried again and again", func(s sbus.ServiceStatus) bool {
+		if s.State == sbus.StateIdle {
+			w.ask("hello")
+		}
+		return s.Restarts >= 20
+	})
 }
 
 func TestTheBackOffGrowsToItsLimit(t *testing.T) {
