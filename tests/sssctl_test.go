@@ -71,17 +71,17 @@ func TestDebugLevelSpeaksAndEndsAsThatOfSSSD(t *testing.T) {
 	if _, err := s.kcm().call(protocol.OpGetDefaultCache, nil); err != nil {
 		t.Fatal(err)
 	}
-	sssd, kcm := line("sssd", "0x0070"), line("kcm", "0x00f0")
+	sssd, secrets, kcm := line("sssd", "0x0070"), line("secrets", "0x0070"), line("kcm", "0x00f0")
 	for _, c := range []struct {
 		args string
 		want said
 	}{
-		{"", said{stdout: sssd + kcm}}, // secrets, which nobody has asked yet, does not run
+		{"", said{stdout: sssd + secrets + kcm}}, // of secrets, which nobody has asked yet, what it will start with
 		{"--sssd --kcm", said{stdout: sssd + kcm}},
-		{"--secrets --kcm", said{stdout: line("secrets", "Unreachable service") + kcm, code: 1}},
-		{"--secrets 5", said{stdout: line("secrets", "Unreachable service"), code: 1}},
+		{"--secrets 5", said{}},
+		{"--secrets --kcm", said{stdout: line("secrets", "0x03f0") + kcm}},
 		{"6", said{}},
-		{"", said{stdout: line("sssd", "0x07f0") + line("kcm", "0x07f0")}},
+		{"", said{stdout: line("sssd", "0x07f0") + line("secrets", "0x07f0") + line("kcm", "0x07f0")}},
 		{"--kcm 0", said{}},
 		{"--kcm", said{stdout: line("kcm", "0x0010")}},
 		{"--kcm 0x1000", said{}},
@@ -100,6 +100,25 @@ func TestDebugLevelSpeaksAndEndsAsThatOfSSSD(t *testing.T) {
 		if got := s.ctl(me, "", strings.Fields("debug-level "+bad)...); got.code != 1 || got.stdout != "" || got.stderr == "" {
 			t.Errorf("debug-level %s: %+v", bad, got)
 		}
+	}
+}
+
+func TestALevelOfAServiceThatDoesNotRunIsInForceFromItsStart(t *testing.T) {
+	s := newSystem(t, defaults).start()
+	me := user(os.Getuid())
+	if got := s.ctl(me, "", "debug-level", "--kcm", "6"); got != (said{}) {
+		t.Fatalf("%+v", got)
+	}
+	if s.pid("sssd_kcm") != 0 {
+		t.Fatal("kcm runs already; the test shows nothing")
+	}
+	s.wake("")
+	expect(t, s.log("sssd_kcm"), "] (0x0400): ")
+	// And again when it has ended and is started for the next client.
+	s.sh(me, `busctl --address="$BUS" call sssd.kcm /org/freedesktop/sssd/service org.freedesktop.sssd.service Drain`)
+	s.wake("")
+	if got := s.levels("kcm"); got != line("kcm", "0x07f0") {
+		t.Errorf("after its next start: %s", got)
 	}
 }
 

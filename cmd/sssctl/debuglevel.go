@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -16,21 +17,22 @@ func (t *tool) debugLevelCommand() *cobra.Command {
 	var persist bool
 	c := &cobra.Command{
 		Use:   "debug-level [LEVEL]",
-		Short: "Show or change what running services log",
-		Long: "Show or change what running services log: a level from 0 to 10, or a mask of bits such as 0x0070.\n" +
-			"Without the name of a service all that run are meant. A change lasts until the service restarts;\n" +
+		Short: "Show or change what services log",
+		Long: "Show or change what services log: a level from 0 to 10, or a mask of bits such as 0x0070.\n" +
+			"Without the name of a service all are meant. A service that does not run gets the level when it starts.\n" +
+			"A change lasts until sssd starts again;\n" +
 			"with --persist it is also written to a snippet of sssd.conf, for the next start of sssd.",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: t.first(levelNames),
 		RunE: func(c *cobra.Command, args []string) error {
-			names, some := chosen(named)
+			names := chosen(named)
 			switch {
 			case len(args) == 1:
-				return t.setLevels(c, names, some, args[0], persist)
+				return t.setLevels(c, names, args[0], persist)
 			case persist:
 				return errors.New("--persist needs a LEVEL")
 			}
-			return t.showLevels(c, names, some)
+			return t.showLevels(c, names)
 		},
 	}
 	for _, name := range serviceNames() {
@@ -41,29 +43,29 @@ func (t *tool) debugLevelCommand() *cobra.Command {
 }
 
 // chosen returns the services that were named; all of them if none was.
-func chosen(named map[string]*bool) (names []string, some bool) {
+func chosen(named map[string]*bool) (names []string) {
 	for _, name := range serviceNames() {
 		if *named[name] {
 			names = append(names, name)
 		}
 	}
 	if len(names) == 0 {
-		return serviceNames(), false
+		return serviceNames()
 	}
-	return names, true
+	return names
 }
 
-func (t *tool) showLevels(c *cobra.Command, names []string, some bool) error {
-	return t.eachReachable(c, names, some, func(s status) error {
+func (t *tool) showLevels(c *cobra.Command, names []string) error {
+	return t.each(names, func(s status) error {
 		fmt.Fprintf(c.OutOrStdout(), "%-25s %s\n", s.Name, log.Level(s.DebugLevel))
 		return nil
 	})
 }
 
-// setLevels changes the levels of running services. Persistent ones are
+// setLevels changes the levels of services. Persistent ones are
 // written first, and then it is no failure that SSSD does not run: it will
 // start with them.
-func (t *tool) setLevels(c *cobra.Command, names []string, some bool, text string, persist bool) error {
+func (t *tool) setLevels(c *cobra.Command, names []string, text string, persist bool) error {
 	mask, err := parseLevel(text)
 	if err != nil {
 		return err
@@ -74,7 +76,7 @@ func (t *tool) setLevels(c *cobra.Command, names []string, some bool, text strin
 			return err
 		}
 	}
-	err = t.eachReachable(c, names, some, func(s status) error {
+	err = t.each(names, func(s status) error {
 		_, err := t.monitor("SetDebugLevel", s.Name, uint32(mask))
 		return err
 	})
@@ -84,25 +86,16 @@ func (t *tool) setLevels(c *cobra.Command, names []string, some bool, text strin
 	return errors.Join(err, problem)
 }
 
-// eachReachable visits the services that run. Of those that do not, only one
-// that was asked for by name is worth a word.
-func (t *tool) eachReachable(c *cobra.Command, names []string, some bool, visit func(status) error) error {
+// each visits the services with these names.
+func (t *tool) each(names []string, visit func(status) error) error {
 	services, err := t.services()
 	if err != nil {
 		return err
 	}
-	byName := map[string]status{}
-	for _, s := range services {
-		byName[s.Name] = s
-	}
 	var problems []error
-	for _, name := range names {
-		switch s := byName[name]; {
-		case s.DebugLevel != 0:
+	for _, s := range services {
+		if slices.Contains(names, s.Name) {
 			problems = append(problems, visit(s))
-		case some:
-			fmt.Fprintf(c.OutOrStdout(), "%-25s %s\n", name, "Unreachable service")
-			problems = append(problems, errFound)
 		}
 	}
 	return errors.Join(problems...)
