@@ -24,7 +24,8 @@ var arrows = []arrow{
 	{from: "gosssd/sbus", never: []string{"gosssd/..."}, except: []string{"gosssd/linux"}},
 	{from: "gosssd/kcm/protocol", never: []string{"gosssd/..."}},
 	{from: "gosssd/secrets/records", never: []string{"gosssd/..."}},
-	{from: "gosssd/secrets/vault", never: []string{"gosssd/..."}, except: []string{"gosssd/secrets/records", "gosssd/linux"}},
+	{from: "gosssd/secrets/vault", never: []string{"gosssd/..."}, except: []string{"gosssd/secrets/vault/engine", "gosssd/linux"}},
+	{from: "gosssd/secrets/vault/engine", never: []string{"gosssd/..."}, except: []string{"gosssd/linux"}},
 	{from: "gosssd/responder/...", never: []string{"gosssd/..."}, except: []string{"gosssd/responder/...", "gosssd/confdb", "gosssd/sbus", "gosssd/linux", "gosssd/layout"}},
 	{from: "gosssd/kcm/...", never: []string{"gosssd/secrets/...", "gosssd/cmd/...", "net/http"}},
 	{from: "gosssd/kdc/...", never: []string{"gosssd/..."}, except: []string{"gosssd/kdc/...", "gosssd/kcm/protocol"}},
@@ -53,10 +54,28 @@ func TestImportsFollowTheArrows(t *testing.T) {
 	}
 }
 
+// TestOnlyTheEngineKnowsItsDatabase: what is above it could be put on another.
+func TestOnlyTheEngineKnowsItsDatabase(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "gosssd/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var who []string
+	for line := range strings.Lines(string(out)) {
+		if names := strings.Fields(line); slices.Contains(names[1:], "go.etcd.io/bbolt") {
+			who = append(who, names[0])
+		}
+	}
+	if !slices.Equal(who, []string{"gosssd/secrets/vault/engine"}) {
+		t.Errorf("bbolt is imported by %v", who)
+	}
+}
+
 func TestAWrongImportIsFound(t *testing.T) {
 	for name, graph := range map[string]map[string][]string{
 		"the configuration database imports the frame": {"gosssd/confdb": {"gosssd/responder"}},
 		"kcm imports the vault":                        {"gosssd/kcm": {"gosssd/secrets/vault"}},
+		"the engine imports the vault":                 {"gosssd/secrets/vault/engine": {"gosssd/secrets/vault"}},
 		"the monitor links a web server":               {"gosssd/cmd/sssd": {"fmt", "net/http"}},
 		"the leaf imports the frame":                   {"gosssd/linux": {"gosssd/responder"}},
 		"the frame imports a responder":                {"gosssd/responder/log": {"gosssd/kcm"}},

@@ -2,17 +2,20 @@ package vault
 
 import (
 	"bytes"
+	"maps"
 
-	"go.etcd.io/bbolt"
+	"gosssd/secrets/vault/engine"
 )
 
 // batch is what the writer commits together.
 type batch struct {
 	snapshot
-	changes changes // the first of what the snapshot has on top
-	owners  map[ownerID]*owner
-	hives   map[string]bool // whose list of owners changed
-	made    bool            // something was changed
+	writer writer
+	owners map[ownerID]*owner
+	hives  map[string]bool   // whose list of owners changed
+	totals map[string]totals // of hives, with the changes so far
+	grown  []ownerID         // whose units are kept with the changes so far
+	made   bool              // something was changed
 }
 
 // owner is what a batch knows of one owner of records.
@@ -30,27 +33,19 @@ type units struct{ sizes map[string]int64 }
 // maxUnits bounds the owners whose units are kept.
 const maxUnits = 4096
 
-// draft makes the changes of a group on top of what there is, and returns them;
-// nil if there are none. The error of each that was refused is in results.
-func (f *file) draft(group []*request, results []error) (changes, error) {
-	var made changes
-	err := f.db.View(func(tx *bbolt.Tx) error {
-		b := &batch{changes: changes{}, owners: map[ownerID]*owner{}, hives: map[string]bool{}}
-		b.snapshot = snapshot{file: f, tx: tx, over: []changes{b.changes, f.pending}}
-		for i, r := range group {
-			refused, failed := r.apply(b)
-			if failed != nil {
-				return failed
-			}
-			results[i] = refused
-		}
-		if !b.made {
-			return nil
-		}
-		made = b.changes
-		return b.finish()
-	})
-	return made, err
+// settle takes over what the batch knows of the file, if its changes were made,
+// and else forgets it.
+func (b *batch) settle(made bool) {
+	if made {
+		maps.Copy(b.file.totals, b.totals)
+		return
+	}
+	if b.file == nil {
+		return // it had not begun
+	}
+	for _, id := range b.grown {
+		delete(b.file.cache, id)
+	}
 }
 
 // owner returns an owner for changing. The records of one whose records were
@@ -60,7 +55,7 @@ func (b *batch) owner(id ownerID) (o *owner, refused, failed error) {
 	if o := b.owners[id]; o != nil {
 		return o, nil, nil
 	}
-	if b.record(headBucket, []byte(hivePrefix+id.hive)) == nil {
+	if b.records.Get(engine.Head, []byte(hivePrefix+id.hive)) == nil {
 		b.hives[id.hive] = true // a hive that the head does not list would be taken for damage
 	}
 	sum, err := b.summary(id)
@@ -81,46 +76,37 @@ func (b *batch) owner(id ownerID) (o *owner, refused, failed error) {
 	return o, nil, nil
 }
 
-// put stores a record, or deletes it if value is nil.
-func (b *batch) put(o *owner, rule Rule, key string, value []byte) error {
-	name := b.file.names.of(o.id.hive, o.id.uid, key)
-	unit, counted := rule(key)
-	old := b.sealed(o.id, name)
-	if old == nil && value == nil {
+// put stores a record, or deletes it.
+func (b *batch) put(o *owner, r record) error {
+	if r.value != nil && (r.by != b.file || !b.file.sealer.current(r.sealed)) { // opened again, or under another key, since
+		var err error
+		if r, err = b.file.seal(o.id, r.key, r.value, r.rule); err != nil {
+			return err
+		}
+	}
+	old := b.sealed(o.id, r.name)
+	if old == nil && r.value == nil {
 		return nil
 	}
 	b.made = true
+	unit, counted := r.rule(r.key)
 	var grown int64
 	if old != nil {
-		grown -= valueSize(key, old)
-		b.account(o, name, old, counted, -1)
+		grown -= valueSize(r.key, old)
+		b.account(o, r.name, old, counted, -1)
 	}
-	if value == nil {
-		b.grow(o.id, unit, grown)
-		b.set(o.id, name, nil)
-		return nil
+	if r.value != nil {
+		grown += int64(len(r.value))
+		b.account(o, r.name, r.sealed, counted, 1)
 	}
-	plain := encodeRecord(key, value)
-	defer clear(plain)
-	sealed, err := b.file.sealer.seal(o.id.place(name), plain)
-	if err != nil {
-		return err
-	}
-	b.account(o, name, sealed, counted, 1)
-	b.grow(o.id, unit, grown+int64(len(value)))
-	b.set(o.id, name, sealed)
+	b.grow(o.id, unit, grown)
+	b.set(o.id, r.name, r.sealed)
 	return nil
 }
 
 // set changes a record of an owner; nil deletes it.
 func (b *batch) set(id ownerID, name, sealed []byte) {
-	b.changes.set(hiveBucket(id.hive), name, sealed)
-}
-
-// setHead changes a record of the file itself.
-func (b *batch) setHead(name, value []byte) error {
-	b.changes.set(headBucket, name, value)
-	return nil
+	b.writer.Put(hiveBucket(id.hive), name, sealed)
 }
 
 // account notes that a record comes (1) or goes (-1).
@@ -129,17 +115,18 @@ func (b *batch) account(o *owner, name, sealed []byte, counted bool, n int) {
 	o.summary.sum.toggle(b.file.names.mark(name, sealed))
 	if counted {
 		o.summary.counted += uint64(n)
-		b.total(o.id.hive).counted += uint64(n)
+		t := b.total(o.id.hive)
+		t.counted += uint64(n)
+		b.totals[o.id.hive] = t
 	}
 }
 
-func (b *batch) total(hive string) *totals {
-	t := b.file.totals[hive]
-	if t == nil {
-		t = &totals{}
-		b.file.totals[hive] = t
+// total is what a hive has with the changes so far.
+func (b *batch) total(hive string) totals {
+	if t, changed := b.totals[hive]; changed {
+		return t
 	}
-	return t
+	return b.file.totals[hive]
 }
 
 // grow keeps the size of a unit, if units are known.
@@ -148,6 +135,7 @@ func (b *batch) grow(id ownerID, unit string, bytes int64) {
 	if known == nil || known.sizes == nil {
 		return
 	}
+	b.grown = append(b.grown, id)
 	if known.sizes[unit] += bytes; known.sizes[unit] <= 0 {
 		delete(known.sizes, unit)
 	}
@@ -170,6 +158,7 @@ func (b *batch) unitSize(o *owner, rule Rule, unit string) (int64, error) {
 			return 0, err
 		}
 		known.sizes = sizes
+		b.grown = append(b.grown, o.id)
 	}
 	return known.sizes[unit], nil
 }
@@ -187,9 +176,7 @@ func (b *batch) finish() error {
 		if err != nil {
 			return err
 		}
-		if err := b.setHead([]byte(name), sealed); err != nil {
-			return err
-		}
+		b.writer.Put(engine.Head, []byte(name), sealed)
 	}
 	return nil
 }
@@ -237,7 +224,9 @@ func (b *batch) discard(id ownerID) error {
 		return nil
 	}
 	if sum, err := b.summary(id); err == nil {
-		b.total(id.hive).counted -= sum.counted // of a damaged one nothing was added
+		t := b.total(id.hive)
+		t.counted -= sum.counted // of a damaged one nothing was added
+		b.totals[id.hive] = t
 	}
 	b.made = true
 	b.enlist(id, false)
@@ -256,5 +245,6 @@ func (b *batch) enlist(id ownerID, has bool) {
 		t.owners.records += 2
 	}
 	t.owners.sum.toggle(b.file.names.ownerMark(id.hive, id.uid))
+	b.totals[id.hive] = t
 	b.hives[id.hive] = true
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -71,4 +72,44 @@ func writeBare(b *testing.B, file *os.File, each int) time.Duration {
 		}
 	}
 	return time.Since(start)
+}
+
+// BenchmarkLongestWait measures how long single writes take while others write:
+// the median, the slowest hundredth and the slowest of all, in milliseconds.
+func BenchmarkLongestWait(b *testing.B) {
+	for _, writers := range []int{1, 16} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			h := openTest(b, b.TempDir(), testOptions()).Hive("kcm")
+			value := make([]byte, 1200)
+			var mu sync.Mutex
+			var all []time.Duration
+			var group sync.WaitGroup
+			const each = 3000
+			for b.Loop() {
+				for w := range uint32(writers) {
+					group.Go(func() {
+						var own []time.Duration
+						for i := range each {
+							start := time.Now()
+							if err := h.Commit(ctx, w, map[string][]byte{fmt.Sprint("ccache/x/", i): value}); err != nil {
+								b.Error(err)
+								return
+							}
+							own = append(own, time.Since(start))
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						all = append(all, own...)
+					})
+				}
+				group.Wait()
+			}
+			slices.Sort(all)
+			ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+			b.ReportMetric(ms(all[len(all)/2]), "ms-median")
+			b.ReportMetric(ms(all[len(all)*99/100]), "ms-p99")
+			b.ReportMetric(ms(all[len(all)*999/1000]), "ms-p999")
+			b.ReportMetric(ms(all[len(all)-1]), "ms-longest")
+		})
+	}
 }

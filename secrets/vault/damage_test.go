@@ -234,7 +234,7 @@ func swap(t *testing.T, path string, a, b ownerID) {
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		first := func(id ownerID, skip int) (*bbolt.Bucket, []byte, []byte) {
-			bucket := tx.Bucket(hiveBucket(id.hive))
+			bucket := tx.Bucket([]byte(hiveBucket(id.hive)))
 			cursor := bucket.Cursor()
 			name, value := cursor.Seek(ownerName(id.uid))
 			for range skip {
@@ -297,14 +297,14 @@ func TestARecordPutBackToAnOlderStateIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = db.Update(func(tx *bbolt.Tx) error {
-			cursor := tx.Bucket(hiveBucket(id.hive)).Cursor()
+			cursor := tx.Bucket([]byte(hiveBucket(id.hive))).Cursor()
 			cursor.Seek(ownerName(id.uid))
 			name, value := cursor.Next()
 			old = bytes.Clone(value)
 			if put == nil {
 				return nil
 			}
-			return tx.Bucket(hiveBucket(id.hive)).Put(bytes.Clone(name), put)
+			return tx.Bucket([]byte(hiveBucket(id.hive))).Put(bytes.Clone(name), put)
 		})
 		if err := errors.Join(err, db.Close()); err != nil {
 			t.Fatal(err)

@@ -6,121 +6,97 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
-	"go.etcd.io/bbolt"
+	"gosssd/secrets/vault/engine"
 )
 
-// Besides a bucket for each hive, a file has the bucket "file" with
+// Besides a bucket for each hive, a file has the engine's bucket engine.Head,
+// which holds for the vault
 //
-//	format      formatName and a random salt, in clear
 //	active      the id of the master key that new records are sealed under
-//	journal     the generation of the journal's entries that the file lacks
 //	key:<id>    the secrets of names, sealed under the master key id; there are
 //	            two of these while a rekey is under way
 //	hive:<name> the sum of the owners of a hive, sealed
-var headBucket = []byte("file")
-
 const (
-	formatName = "gosssd vault 1\x00"
-	saltLen    = 32
-
-	formatKey  = "format"
 	activeKey  = "active"
 	keyPrefix  = "key:"
 	hivePrefix = "hive:"
 )
 
 // hiveBucket is the name of a hive's bucket.
-func hiveBucket(hive string) []byte { return []byte(hivePrefix + hive) }
+func hiveBucket(hive string) string { return hivePrefix + hive }
 
-// headPlace is the place of a record of the bucket "file".
+// headPlace is the place of a record of the bucket engine.Head.
 func headPlace(name string) place { return place{name: []byte(name)} }
 
-// format makes an empty vault in a new database.
-func format(db *bbolt.DB, key masterKey) error {
-	salt := make([]byte, saltLen)
-	rand.Read(salt)
+// format makes an empty vault.
+func format(d *engine.Draft, salt []byte, key masterKey) error {
 	secrets := make([]byte, namesLen)
 	rand.Read(secrets)
 	s := newSealer()
 	if err := s.add(key, salt); err != nil {
 		return err
 	}
-	return db.Update(func(tx *bbolt.Tx) error {
-		head, err := tx.CreateBucket(headBucket)
-		if err != nil {
-			return err
-		}
-		if err := head.Put([]byte(formatKey), append([]byte(formatName), salt...)); err != nil {
-			return err
-		}
-		return activate(head.Put, s, key.id, secrets)
-	})
+	return activate(d, s, key.id, secrets)
 }
 
 // activate makes a master key the one that new records are sealed under.
-func activate(put func(name, value []byte) error, s *sealer, id keyID, secrets []byte) error {
+func activate(w writer, s *sealer, id keyID, secrets []byte) error {
 	name := keyPrefix + string(id[:])
 	sealed, err := s.sealUnder(id, headPlace(name), secrets)
 	if err != nil {
 		return err
 	}
-	if err := put([]byte(name), sealed); err != nil {
-		return err
-	}
-	return put([]byte(activeKey), id[:])
+	w.Put(engine.Head, []byte(name), sealed)
+	w.Put(engine.Head, []byte(activeKey), id[:])
+	return nil
 }
 
-// unlock finds the master keys a file is sealed under, brings in what is in
-// the journal, and checks the sums of its hives.
-func (f *file) unlock(keys []masterKey, places keyFiles) error {
-	return guard(f.path, func() error {
-		var active keyID
-		var sealedUnder []keyID
-		err := f.db.View(func(tx *bbolt.Tx) (err error) {
-			head := tx.Bucket(headBucket)
-			if head == nil {
-				return f.damage("it has no head")
-			}
-			active, sealedUnder, err = f.readHead(head, keys)
-			return err
-		})
-		if err != nil {
-			return err
+// eachHead calls fn for the records of the head that begin with a prefix.
+func eachHead(r reader, prefix string, fn func(name string, value []byte) error) error {
+	return r.Each(engine.Head, []byte(prefix[:engine.GroupLen]), []byte(prefix), func(name, value []byte) error {
+		if !bytes.HasPrefix(name, []byte(prefix)) {
+			return nil
 		}
-		if err := f.replay(); err != nil {
-			return err
-		}
-		err = f.db.View(func(tx *bbolt.Tx) error { return f.readHives(tx, tx.Bucket(headBucket)) })
-		if err != nil {
-			return err
-		}
-		return f.settleKeys(active, sealedUnder, keys, places)
+		return fn(string(name), value)
 	})
 }
 
+// unlock finds the master keys a file is sealed under, and checks the sums of
+// its hives.
+func (f *file) unlock(keys []masterKey, places keyFiles) error {
+	var active keyID
+	var sealedUnder []keyID
+	err := f.store.View(func(r reader) (err error) {
+		if active, sealedUnder, err = f.readHead(r, keys); err != nil {
+			return err
+		}
+		return f.readHives(r)
+	})
+	if err != nil {
+		return err
+	}
+	return f.settleKeys(active, sealedUnder, keys, places)
+}
+
 // readHead makes the records of the file readable.
-func (f *file) readHead(head *bbolt.Bucket, keys []masterKey) (active keyID, sealedUnder []keyID, err error) {
-	salt, isVault := bytes.CutPrefix(head.Get([]byte(formatKey)), []byte(formatName))
-	id := head.Get([]byte(activeKey))
-	if !isVault || len(salt) != saltLen || len(id) != len(active) {
+func (f *file) readHead(r reader, keys []masterKey) (active keyID, sealedUnder []keyID, err error) {
+	id := r.Get(engine.Head, []byte(activeKey))
+	if len(id) != len(active) {
 		return active, nil, f.damage("its head is not that of a vault of this version")
 	}
 	active = keyID(id)
-	f.journal.salt = bytes.Clone(salt)
-	if f.journal.generation, err = f.journal.decodeGeneration(head.Get([]byte(journalKey))); err != nil {
-		return active, nil, f.damage("its head names a journal of no known form")
-	}
-	cursor := head.Cursor()
-	for name, sealed := cursor.Seek([]byte(keyPrefix)); bytes.HasPrefix(name, []byte(keyPrefix)); name, sealed = cursor.Next() {
+	err = eachHead(r, keyPrefix, func(name string, sealed []byte) error {
 		if len(name) != len(keyPrefix)+len(active) {
-			return active, nil, f.damage("its head names a key of no known form")
+			return f.damage("its head names a key of no known form")
 		}
-		id := keyID(name[len(keyPrefix):])
-		if err := f.readKey(id, string(name), sealed, salt, keys); err != nil {
-			return active, nil, err
-		}
+		id := keyID([]byte(name[len(keyPrefix):]))
 		sealedUnder = append(sealedUnder, id)
+		return f.readKey(id, name, sealed, keys)
+	})
+	if err != nil {
+		return active, nil, err
 	}
 	if !slices.Contains(sealedUnder, active) {
 		return active, nil, f.damage("its head names no key that is in use")
@@ -129,12 +105,12 @@ func (f *file) readHead(head *bbolt.Bucket, keys []masterKey) (active keyID, sea
 	return active, sealedUnder, nil
 }
 
-func (f *file) readKey(id keyID, name string, sealed, salt []byte, keys []masterKey) error {
+func (f *file) readKey(id keyID, name string, sealed []byte, keys []masterKey) error {
 	i := slices.IndexFunc(keys, func(k masterKey) bool { return k.id == id })
 	if i < 0 {
 		return f.wrongKey(id, keys)
 	}
-	if err := f.sealer.add(keys[i], salt); err != nil {
+	if err := f.sealer.add(keys[i], f.store.Salt()); err != nil {
 		return err
 	}
 	secrets, err := f.sealer.open(headPlace(name), sealed)
@@ -152,10 +128,10 @@ func (f *file) wrongKey(id keyID, keys []masterKey) error {
 	if len(keys) > 0 {
 		what = fmt.Sprintf("is sealed under master key %s, but %s holds %s", id, keys[0].path, keys[0].id)
 	}
-	return &KeyError{f.path, what, "put back the right key file, or move the database away to start with an empty one"}
+	return &KeyError{f.store.Path(), what, "put back the right key file, or move the database away to start with an empty one"}
 }
 
-func (f *file) damage(what string) error { return &DamageError{File: f.path, What: what} }
+func (f *file) damage(what string) error { return &DamageError{File: f.store.Path(), What: what} }
 
 // settleKeys brings the key files and the keys in use together: it ends a
 // rekey that was cut short before its very last step, and begins one to a new
@@ -205,37 +181,35 @@ type totals struct {
 
 // readHives reads the sums of all hives and compares them with the owners
 // there are.
-func (f *file) readHives(tx *bbolt.Tx, head *bbolt.Bucket) error {
-	f.totals = map[string]*totals{}
-	cursor := head.Cursor()
-	for name, sealed := cursor.Seek([]byte(hivePrefix)); bytes.HasPrefix(name, []byte(hivePrefix)); name, sealed = cursor.Next() {
-		hive := string(name[len(hivePrefix):])
-		t, err := f.readHive(tx, hive, sealed)
-		if err != nil {
-			return err
-		}
+func (f *file) readHives(r reader) error {
+	err := eachHead(r, hivePrefix, func(name string, sealed []byte) error {
+		hive := name[len(hivePrefix):]
+		t, err := f.readHive(r, hive, sealed)
 		f.totals[hive] = t
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	return tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
-		hive, isHive := bytes.CutPrefix(name, []byte(hivePrefix))
-		if !bytes.Equal(name, headBucket) && (!isHive || f.totals[string(hive)] == nil) {
+	for _, name := range r.Buckets() {
+		_, known := f.totals[strings.TrimPrefix(name, hivePrefix)]
+		if name != engine.Head && (!strings.HasPrefix(name, hivePrefix) || !known) {
 			return f.damage("it has a part of no known name")
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
-func (f *file) readHive(tx *bbolt.Tx, hive string, sealed []byte) (*totals, error) {
+func (f *file) readHive(r reader, hive string, sealed []byte) (t totals, err error) {
 	plain, err := f.sealer.open(headPlace(hivePrefix+hive), sealed)
-	if err != nil {
-		return nil, f.damage("the list of its owners does not open")
+	if err == nil {
+		t.owners, err = decodeSummary(plain)
 	}
-	t := &totals{}
-	if t.owners, err = decodeSummary(plain); err != nil || tx.Bucket(hiveBucket(hive)) == nil {
-		return nil, f.damage("the list of its owners does not open")
+	if err != nil || !slices.Contains(r.Buckets(), hiveBucket(hive)) {
+		return t, f.damage("the list of its owners does not open")
 	}
 	var found summary
-	s := &snapshot{file: f, tx: tx}
+	s := &snapshot{file: f, records: r}
 	for _, uid := range s.owners(hive) {
 		found.records++
 		found.sum.toggle(f.names.ownerMark(hive, uid))
@@ -244,7 +218,7 @@ func (f *file) readHive(tx *bbolt.Tx, hive string, sealed []byte) (*totals, erro
 		}
 	}
 	if found.records != t.owners.records || found.sum != t.owners.sum {
-		return nil, f.damage("it lacks the records of some owners, or has records of owners it should not")
+		return t, f.damage("it lacks the records of some owners, or has records of owners it should not")
 	}
 	return t, nil
 }

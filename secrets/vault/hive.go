@@ -112,6 +112,10 @@ func (h *Hive) CommitIf(ctx context.Context, uid uint32, changes map[string][]by
 		bytes += len(key) + len(value)
 	}
 	id := ownerID{h.name, uid}
+	sealed, err := h.vault.seal(id, changes, h.rule)
+	if err != nil {
+		return err
+	}
 	return h.vault.change(ctx, bytes, func(b *batch) (refused, failed error) {
 		o, refused, failed := b.owner(id)
 		if refused != nil || failed != nil {
@@ -122,8 +126,8 @@ func (h *Hive) CommitIf(ctx context.Context, uid uint32, changes map[string][]by
 				return err, nil
 			}
 		}
-		for key, value := range changes {
-			if err := b.put(o, h.rule, key, value); err != nil {
+		for _, r := range sealed {
+			if err := b.put(o, r); err != nil {
 				return nil, err
 			}
 		}

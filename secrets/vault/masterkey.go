@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"gosssd/linux"
 )
 
 // masterLen is the length of a master key in bytes.
@@ -138,8 +140,8 @@ func newMasterKey(secret []byte, path string) (masterKey, error) {
 func (f keyFiles) create(path string) (masterKey, error) {
 	secret := make([]byte, masterLen)
 	rand.Read(secret)
-	err := createFile(path, func(temp *os.File) error {
-		_, err := temp.Write(secret)
+	err := linux.Create(path, 0o600, func(f *os.File) error {
+		_, err := f.Write(secret)
 		return err
 	})
 	clear(secret)
@@ -154,5 +156,5 @@ func (f keyFiles) finish() error {
 	if err := os.Rename(f.next, f.current); err != nil {
 		return fmt.Errorf("replace master key: %w", err)
 	}
-	return syncDir(filepath.Dir(f.current))
+	return linux.SyncDir(filepath.Dir(f.current))
 }

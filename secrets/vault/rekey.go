@@ -3,9 +3,11 @@ package vault
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
-	"go.etcd.io/bbolt"
+	"gosssd/secrets/vault/engine"
 )
 
 // A rekey goes through these states, each durable before the next begins:
@@ -70,24 +72,38 @@ func (v *Vault) startRekey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return v.changeAlone(ctx, func(b *batch) error {
-		b.made = true
-		return b.file.rekeyTo(b.tx, b.setHead, key)
+	var file *file
+	err = v.changeAlone(ctx, func(b *batch) error {
+		b.made, file = true, b.file
+		return b.file.rekeyTo(b.writer, key)
 	})
+	if file == nil {
+		return err // it has not begun
+	}
+	return file.rekeyBegun(key, err)
 }
 
 // beginRekey begins to seal records under another key, when the file is opened.
 func (f *file) beginRekey(key masterKey) error {
-	return f.db.Update(func(tx *bbolt.Tx) error { return f.rekeyTo(tx, tx.Bucket(headBucket).Put, key) })
+	err := f.store.Update(true, func(w writer) error { return f.rekeyTo(w, key) })
+	return f.rekeyBegun(key, err)
 }
 
-func (f *file) rekeyTo(tx *bbolt.Tx, put func(name, value []byte) error, key masterKey) error {
-	salt := bytes.Clone(tx.Bucket(headBucket).Get([]byte(formatKey))[len(formatName):])
-	if err := f.sealer.add(key, salt); err != nil {
+func (f *file) rekeyTo(w writer, key masterKey) error {
+	if err := f.sealer.add(key, f.store.Salt()); err != nil {
+		return err
+	}
+	return activate(w, f.sealer, key.id, f.names.secrets)
+}
+
+// rekeyBegun seals under the new key from now on, if the head says so.
+func (f *file) rekeyBegun(key masterKey, err error) error {
+	if err != nil {
+		f.sealer.drop(key.id)
 		return err
 	}
 	f.sealer.activate(key.id)
-	return activate(put, f.sealer, key.id, f.names.secrets)
+	return nil
 }
 
 // resume goes on with a rekey that was cut short. What goes wrong is told by
@@ -129,61 +145,71 @@ func (v *Vault) reseal(ctx context.Context) error {
 
 // resealing is the walk of a rekey over all records.
 type resealing struct {
-	bucket, name []byte // where the next step begins
-	done         bool
-	damaged      error // of the owners that had to be left as they were
+	hive    string // where the next step begins
+	name    []byte // of a record
+	done    bool
+	damaged error // of the owners that had to be left as they were
+
+	records, bytes int // of this step
 }
 
-// step seals the next records again. It finds them in the database, which has
-// everything when a change is made alone.
+// errEnough ends a step of a rekey.
+var errEnough = errors.New("enough for one step")
+
+// step seals the next records again.
 func (w *resealing) step(b *batch) error {
-	records, size := 0, 0
-	cursor := b.tx.Cursor()
-	for bucket, _ := cursor.Seek(append([]byte(hivePrefix), w.bucket...)); ; bucket, _ = cursor.Next() {
-		hive, isHive := bytes.CutPrefix(bucket, []byte(hivePrefix))
-		if !isHive {
-			w.done = true
-			return nil
+	w.records, w.bytes = 0, 0
+	for _, bucket := range b.records.Buckets() {
+		hive, isHive := strings.CutPrefix(bucket, hivePrefix)
+		if !isHive || hive < w.hive {
+			continue
 		}
-		if !bytes.Equal(hive, w.bucket) {
-			w.bucket, w.name = bytes.Clone(hive), nil
+		if hive != w.hive {
+			w.hive, w.name = hive, nil
 		}
-		more, err := w.hive(b, &records, &size)
-		if err != nil || more {
+		for _, group := range b.records.Groups(bucket) {
+			if len(w.name) > 0 && bytes.Compare(group, w.name[:len(group)]) < 0 {
+				continue
+			}
+			err := w.owner(b, ownerID{hive, uidOf(group)})
+			if errors.Is(err, errEnough) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	w.done = true
+	return nil
+}
+
+// owner walks on in the records of one owner.
+func (w *resealing) owner(b *batch, id ownerID) error {
+	type stored struct{ name, sealed []byte }
+	var stale []stored
+	end := b.records.Each(hiveBucket(id.hive), ownerName(id.uid), w.name, func(name, sealed []byte) error {
+		if w.records >= resealRecords || w.bytes >= resealBytes {
+			w.name = bytes.Clone(name)
+			return errEnough
+		}
+		w.records++
+		if !b.file.sealer.current(sealed) {
+			w.bytes += len(sealed)
+			stale = append(stale, stored{bytes.Clone(name), sealed})
+		}
+		return nil
+	})
+	for _, r := range stale {
+		if err := w.record(b, id, r.name, r.sealed); err != nil {
 			return err
 		}
 	}
-}
-
-// hive walks on in one hive. It reports whether the step ended before the hive
-// did.
-func (w *resealing) hive(b *batch, records, size *int) (more bool, err error) {
-	hive := string(w.bucket)
-	type record struct{ name, sealed []byte }
-	var stale []record
-	cursor := b.tx.Bucket(hiveBucket(hive)).Cursor()
-	for name, sealed := cursor.Seek(w.name); name != nil; name, sealed = cursor.Next() {
-		if *records >= resealRecords || *size >= resealBytes {
-			w.name, more = bytes.Clone(name), true
-			break
-		}
-		*records++
-		if !b.file.sealer.current(sealed) {
-			*size += len(sealed)
-			stale = append(stale, record{bytes.Clone(name), sealed})
-		}
-	}
-	for _, r := range stale {
-		if err := w.record(b, hive, r.name, r.sealed); err != nil {
-			return false, err
-		}
-	}
-	return more, nil
+	return end
 }
 
 // record seals one record again, or notes that its owner's are damaged.
-func (w *resealing) record(b *batch, hive string, name, sealed []byte) error {
-	id := ownerID{hive, uidOf(name)}
+func (w *resealing) record(b *batch, id ownerID, name, sealed []byte) error {
 	o, refused, failed := b.owner(id)
 	if failed != nil {
 		return failed
@@ -216,22 +242,22 @@ func (w *resealing) record(b *batch, hive string, name, sealed []byte) error {
 // endRekey leaves the head with the active key only, and nothing in the journal
 // that another opens.
 func (b *batch) endRekey() error {
-	if err := b.file.journal.wipe(); err != nil {
+	if err := b.file.store.Wipe(); err != nil {
 		return err
 	}
-	head := b.tx.Bucket(headBucket)
-	active := head.Get([]byte(activeKey))
-	var old [][]byte
-	cursor := head.Cursor()
-	for name, _ := cursor.Seek([]byte(keyPrefix)); bytes.HasPrefix(name, []byte(keyPrefix)); name, _ = cursor.Next() {
-		if !bytes.Equal(name[len(keyPrefix):], active) {
-			old = append(old, bytes.Clone(name))
+	active := b.records.Get(engine.Head, []byte(activeKey))
+	var old []string
+	err := eachHead(b.records, keyPrefix, func(name string, _ []byte) error {
+		if name[len(keyPrefix):] != string(active) {
+			old = append(old, name)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, name := range old {
-		if err := b.setHead(name, nil); err != nil {
-			return err
-		}
+		b.writer.Put(engine.Head, []byte(name), nil)
 	}
 	for hive := range b.file.totals {
 		b.hives[hive] = true

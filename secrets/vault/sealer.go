@@ -91,6 +91,15 @@ func (s *sealer) forget() {
 	clear(s.ciphers)
 }
 
+// drop makes the sealer forget one key, which is not the active one.
+func (s *sealer) drop(id keyID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.roots[id])
+	delete(s.roots, id)
+	clear(s.ciphers)
+}
+
 // rekeying reports whether records are sealed under more than one key.
 func (s *sealer) rekeying() bool {
 	s.mu.RLock()

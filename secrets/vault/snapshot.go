@@ -1,12 +1,7 @@
 package vault
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
-	"slices"
-
-	"go.etcd.io/bbolt"
 )
 
 // ownerID names one owner of records.
@@ -17,145 +12,35 @@ type ownerID struct {
 
 func (id ownerID) place(name []byte) place { return place{hive: id.hive, uid: id.uid, name: name} }
 
-// snapshot reads a file in the state of one transaction, with changes on top.
+// snapshot reads a file in one state.
 type snapshot struct {
-	file *file
-	tx   *bbolt.Tx
-	over []changes // that the database lacks, the latest first
+	file    *file
+	records reader
 }
 
-// read runs fn on the state of the last commit.
-func (f *file) read(fn func(*snapshot) error) error {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return guard(f.path, func() error {
-		return f.db.View(func(tx *bbolt.Tx) error { return fn(&snapshot{file: f, tx: tx, over: []changes{f.pending}}) })
-	})
-}
-
-// record returns a record of a bucket as it is stored, nil if there is none.
-func (s *snapshot) record(bucket, name []byte) []byte {
-	for _, c := range s.over {
-		if value, changed := c.get(bucket, name); changed {
-			return value
-		}
-	}
-	if b := s.tx.Bucket(bucket); b != nil {
-		return b.Get(name)
-	}
-	return nil
-}
-
-// owners lists who has records in a hive.
+// owners lists who has records in a hive, in order.
 func (s *snapshot) owners(hive string) []uint32 {
 	var owners []uint32
-	s.eachOwner(hive, func(uid uint32) {
-		if !s.isChanged(hive, uid) || s.has(ownerID{hive, uid}) {
-			owners = append(owners, uid)
-		}
-	})
-	known := map[string]bool{}
-	for _, c := range s.over {
-		for g := range c {
-			if g.bucket != string(hiveBucket(hive)) || known[g.owner] {
-				continue
-			}
-			known[g.owner] = true
-			uid := uidOf([]byte(g.owner))
-			if !s.isStored(hive, uid) && s.has(ownerID{hive, uid}) {
-				owners = append(owners, uid)
-			}
-		}
+	for _, group := range s.records.Groups(hiveBucket(hive)) {
+		owners = append(owners, uidOf(group))
 	}
-	slices.Sort(owners)
 	return owners
 }
 
-// eachOwner calls fn for those who have records in the database itself.
-func (s *snapshot) eachOwner(hive string, fn func(uid uint32)) {
-	bucket := s.tx.Bucket(hiveBucket(hive))
-	if bucket == nil {
-		return
-	}
-	cursor := bucket.Cursor()
-	for name, _ := cursor.First(); len(name) >= 4; {
-		uid := uidOf(name)
-		fn(uid)
-		if uid == 1<<32-1 {
-			break
-		}
-		name, _ = cursor.Seek(ownerName(uid + 1))
-	}
-}
-
-func (s *snapshot) isChanged(hive string, uid uint32) bool {
-	for _, c := range s.over {
-		if c[group{string(hiveBucket(hive)), string(ownerName(uid))}] != nil {
-			return true
-		}
-	}
-	return false
-}
-
-// isStored reports whether the database itself has records of an owner.
-func (s *snapshot) isStored(hive string, uid uint32) bool {
-	bucket := s.tx.Bucket(hiveBucket(hive))
-	if bucket == nil {
-		return false
-	}
-	name, _ := bucket.Cursor().Seek(ownerName(uid))
-	return bytes.HasPrefix(name, ownerName(uid))
-}
-
-// errFound ends a walk.
-var errFound = errors.New("found")
-
-// has reports whether an owner has any record, be it only a summary.
-func (s *snapshot) has(id ownerID) bool {
-	return s.record(hiveBucket(id.hive), ownerName(id.uid)) != nil ||
-		s.each(id, func(_, _ []byte) error { return errFound }) != nil
-}
-
-// each calls fn for every record of an owner, without the summary. What it is
-// given is valid during the call only.
+// each calls fn for the records of an owner in the order of their names on
+// disk, without the summary. What it is given is valid during the call only.
 func (s *snapshot) each(id ownerID, fn func(name, sealed []byte) error) error {
-	prefix := ownerName(id.uid)
-	hive := hiveBucket(id.hive)
-	own := group{string(hive), string(prefix)}
-	for i, c := range s.over {
-		for name, sealed := range c[own] {
-			if sealed == nil || len(name) == len(prefix) || s.isOver(own, name, s.over[:i]) {
-				continue
-			}
-			if err := fn([]byte(name), sealed); err != nil {
-				return err
-			}
-		}
-	}
-	bucket := s.tx.Bucket(hive)
-	if bucket == nil {
-		return nil
-	}
-	cursor := bucket.Cursor()
-	for name, sealed := cursor.Seek(prefix); bytes.HasPrefix(name, prefix); name, sealed = cursor.Next() {
-		if len(name) == len(prefix) || s.isOver(own, string(name), s.over) {
-			continue
-		}
-		if err := fn(name, sealed); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.eachFrom(id, nil, fn)
 }
 
-// isOver reports whether a record is changed in one of the layers.
-func (s *snapshot) isOver(own group, name string, layers []changes) bool {
-	for _, c := range layers {
-		if _, changed := c[own][name]; changed {
-			return true
+func (s *snapshot) eachFrom(id ownerID, from []byte, fn func(name, sealed []byte) error) error {
+	prefix := ownerName(id.uid)
+	return s.records.Each(hiveBucket(id.hive), prefix, from, func(name, sealed []byte) error {
+		if len(name) == len(prefix) {
+			return nil
 		}
-	}
-	return false
+		return fn(name, sealed)
+	})
 }
 
 // summary reads what an owner should have.
@@ -225,7 +110,7 @@ func (s *snapshot) get(id ownerID, key string) ([]byte, error) {
 }
 
 func (s *snapshot) sealed(id ownerID, name []byte) []byte {
-	return s.record(hiveBucket(id.hive), name)
+	return s.records.Get(hiveBucket(id.hive), name)
 }
 
 // all reads every record of an owner and makes certain that they are those
@@ -259,32 +144,5 @@ func (s *snapshot) open(id ownerID, name, sealed []byte) (key string, value []by
 }
 
 func (s *snapshot) damage(id ownerID, what string) error {
-	return &DamageError{File: s.file.path, What: what, Owner: &id.uid}
-}
-
-// A record, before it is sealed, is the length of its key, the key, and the
-// value.
-const recordHeader = 2
-
-func encodeRecord(key string, value []byte) []byte {
-	plain := make([]byte, recordHeader, recordHeader+len(key)+len(value))
-	binary.BigEndian.PutUint16(plain, uint16(len(key)))
-	plain = append(plain, key...)
-	return append(plain, value...)
-}
-
-func decodeRecord(plain []byte) (key string, value []byte, err error) {
-	if len(plain) < recordHeader {
-		return "", nil, errUnsealed
-	}
-	n := recordHeader + int(binary.BigEndian.Uint16(plain))
-	if n > len(plain) {
-		return "", nil, errUnsealed
-	}
-	return string(plain[recordHeader:n]), plain[n:len(plain):len(plain)], nil
-}
-
-// valueSize is the size of the value in a sealed record with a key.
-func valueSize(key string, sealed []byte) int64 {
-	return int64(len(sealed) - sealOverhead - recordHeader - len(key))
+	return &OwnerError{File: s.file.store.Path(), UID: id.uid, What: what}
 }

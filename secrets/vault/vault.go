@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"gosssd/secrets/vault/engine"
 )
 
 // Options says how a vault is opened.
@@ -55,7 +57,8 @@ type Vault struct {
 
 	mu      sync.RWMutex // held for reading by every transaction, for writing to replace file
 	file    *file
-	fileErr error // why there is no file, after a failed write
+	fileErr error // why there is no file, after it had to be given up
+	seen    bool  // a file was opened
 
 	rekeying chan struct{} // a slot for the one rekey that may run
 	stop     context.CancelFunc
@@ -103,7 +106,7 @@ func (v *Vault) Close() error {
 	defer v.mu.Unlock()
 	var err error
 	if v.file != nil {
-		err = v.file.close()
+		err = v.file.store.Close()
 	}
 	v.file, v.fileErr = nil, ErrClosed
 	return err
@@ -146,25 +149,15 @@ func (v *Vault) use(fn func(*file) error) error {
 	f := v.file
 	err := v.fileErr
 	if f != nil {
-		if err = f.intact(); err == nil {
-			err = fn(f)
-		}
+		err = fn(f)
 	}
 	v.mu.RUnlock()
-	var doubt *doubtError
+	var doubt *engine.DoubtError
 	if errors.As(err, &doubt) {
 		v.drop(f, doubt)
 	}
 	return err
 }
-
-// doubtError wraps errors after which a file must be opened and checked again.
-type doubtError struct {
-	error
-	panicked bool // in the engine
-}
-
-func (e *doubtError) Unwrap() error { return e.error }
 
 // reopen opens the file again if it was dropped.
 func (v *Vault) reopen() error {
@@ -183,12 +176,12 @@ func (v *Vault) reopen() error {
 }
 
 // drop closes a file, for the next call to open it again.
-func (v *Vault) drop(f *file, cause *doubtError) {
+func (v *Vault) drop(f *file, cause error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.file != f {
 		return
 	}
 	v.file, v.fileErr = nil, cause
-	_ = f.closeAfter(cause) // what matters is why it is dropped
+	_ = f.store.Abandon() // what matters is why it is dropped
 }
