@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"gosssd/confdb"
+	kcmclient "gosssd/kcm/client"
 	"gosssd/kcm/protocol"
 	"gosssd/responder"
 	"gosssd/responder/log"
@@ -258,10 +259,10 @@ func (r *randomness) Read(p []byte) (int, error) {
 
 // client is one connection to the rig's server.
 type client struct {
+	*kcmclient.Client
 	t    testing.TB
 	uid  uint32
 	conn net.Conn
-	in   []byte
 }
 
 func (r *rig) client(uid uint32) *client {
@@ -282,7 +283,11 @@ func (r *rig) client(uid uint32) *client {
 		near.Close()
 		<-served
 	})
-	return &client{t: r.t, uid: uid, conn: near}
+	c := kcmclient.Over(func() (io.ReadWriteCloser, error) { return near, nil }, 0)
+	if err := c.Connect(); err != nil {
+		r.t.Fatal(err)
+	}
+	return &client{Client: c, t: r.t, uid: uid, conn: near}
 }
 
 func socketPair(t testing.TB) (near, far *net.UnixConn) {
@@ -318,20 +323,9 @@ func (c *client) call(op protocol.Op, params ...[]byte) protocol.Reply {
 }
 
 func (c *client) receive() (protocol.Reply, error) {
-	chunk := make([]byte, 64<<10)
-	for {
-		reply, size, err := protocol.CutReply(c.in)
-		if err != nil || size > 0 {
-			reply.Results = slices.Clone(reply.Results)
-			c.in = c.in[size:]
-			return reply, err
-		}
-		n, err := c.conn.Read(chunk)
-		c.in = append(c.in, chunk[:n]...)
-		if err != nil {
-			return protocol.Reply{}, err
-		}
-	}
+	reply, err := c.Receive()
+	reply.Results = slices.Clone(reply.Results)
+	return reply, err
 }
 
 // must sends a request that has to succeed and returns its results.

@@ -33,13 +33,13 @@ func BenchmarkColdStart(b *testing.B) {
 			_ = s.sssd.Wait()
 		}()
 		for { // until the socket is there
-			if _, err := os.Stat(c.socket); err == nil {
+			if _, err := os.Stat(s.path(sockets["sssd_kcm"])); err == nil {
 				break
 			}
 			time.Sleep(100 * time.Microsecond)
 		}
 		// An unknown name is looked for in the store.
-		if _, err := c.call(protocol.OpGetCacheUUIDList, nil); err == nil {
+		if _, err := c.Call(protocol.OpGetCacheUUIDList, nil); err == nil {
 			b.Fatal("a new system has caches")
 		}
 		b.StopTimer()

@@ -170,14 +170,14 @@ func TestTheLimitOnCachesIs64AndCanBeChanged(t *testing.T) {
 // day after.
 func expired(t *testing.T, c *kcmClient, name string) {
 	t.Helper()
-	if err := c.initialize(name, principal("bob")); err != nil {
+	if err := c.Initialize(name, principal("bob")); err != nil {
 		t.Fatal(err)
 	}
 	tgt := protocol.Credential{
 		Client: principal("bob"), Server: principal("krbtgt", "EXAMPLE.TEST"),
 		Key: protocol.Keyblock{Enctype: 18, Key: make([]byte, 32)}, Times: protocol.Times{Auth: 1, Start: 1, End: 2}, Ticket: []byte("past"),
 	}
-	if _, err := c.call(protocol.OpStore, protocol.AppendCredential(protocol.AppendName(nil, name), tgt)); err != nil {
+	if _, err := c.Call(protocol.OpStore, protocol.AppendCredential(protocol.AppendName(nil, name), tgt)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -137,7 +137,7 @@ func hammer(t *testing.T, s *system) {
 // storeMany makes a cache and sees that each of many stores is kept.
 func storeMany(t *testing.T, c *kcmClient, name string) {
 	const tickets = 60
-	if err := c.initialize(name, principal("alice")); err != nil {
+	if err := c.Initialize(name, principal("alice")); err != nil {
 		t.Error(err)
 		return
 	}

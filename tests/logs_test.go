@@ -130,7 +130,7 @@ func logLine(time, client string) *regexp.Regexp {
 func TestLogLinesHaveTheFormOfSSSD(t *testing.T) {
 	s := newSystem(t, "[sssd]\ndebug_level = 9\n[kcm]\ndebug_level = 9\ndebug_microseconds = true\n[secrets]\ndebug_level = 9\ndebug_timestamps = false\n").start()
 	s.wake("")
-	if err := s.kcm().initialize(fmt.Sprint(os.Getuid()), principal("alice")); err != nil {
+	if err := s.kcm().Initialize(fmt.Sprint(os.Getuid()), principal("alice")); err != nil {
 		t.Fatal(err)
 	}
 	s.kill(syscall.SIGTERM)
@@ -257,7 +257,7 @@ func TestSssdBecomesADaemonThatServes(t *testing.T) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	})
-	if _, err := s.kcm().call(protocol.OpGetDefaultCache, nil); err != nil {
+	if _, err := s.kcm().Call(protocol.OpGetDefaultCache, nil); err != nil {
 		t.Error(err)
 	}
 	expect(t, s.ctl(user(os.Getuid()), "", "status").stdout, fmt.Sprint(pid), "running")

@@ -20,7 +20,7 @@ func TestTicketsSurviveAChangeOfTheirStorage(t *testing.T) {
 	fill := func(cache, who, server string) {
 		t.Helper()
 		c := s.kcm()
-		if err := c.initialize(cache, principal(who)); err != nil {
+		if err := c.Initialize(cache, principal(who)); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.store(cache, principal(who), server); err != nil {

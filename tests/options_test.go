@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -100,7 +101,7 @@ func TestOptionsInForceAct(t *testing.T) {
 	me, name := user(os.Getuid()), fmt.Sprint(os.Getuid())
 	c := s.kcm()
 	for i := range 2 {
-		if err := c.initialize(fmt.Sprintf("%s:%d", name, i), principal("alice")); err != nil {
+		if err := c.Initialize(fmt.Sprintf("%s:%d", name, i), principal("alice")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +111,7 @@ func TestOptionsInForceAct(t *testing.T) {
 	s.configure("[kcm]\nccache_storage = memory\nfd_limit = 1000\nmax_uid_ccaches = 2\n")
 	s.genconf(exitOK)
 	s.reload()
-	if err := c.initialize(name+":2", principal("alice")); err == nil {
+	if err := c.Initialize(name+":2", principal("alice")); err == nil {
 		t.Error("max_uid_ccaches is not in force after a reload")
 	}
 	expect(t, level(), "0x0070") // what sssctl has set was for a while
@@ -121,7 +122,7 @@ func TestOptionsInForceAct(t *testing.T) {
 	s.configure("[kcm]\nccache_storage = memory\nfd_limit = 1000\ndebug_level = 0x0070\n")
 	s.genconf(exitOK)
 	s.reload()
-	if err := c.initialize(name+":2", principal("alice")); err != nil {
+	if err := c.Initialize(name+":2", principal("alice")); err != nil {
 		t.Errorf("max_uid_ccaches is in force after a reload without it: %v", err)
 	}
 	s.restart()
@@ -168,11 +169,8 @@ func TestOptionsThatAreNotServedAreToldAndStopNothing(t *testing.T) {
 // socket_path says, if it does.
 func (s *system) wake(kcmSocket string) {
 	s.t.Helper()
-	c := s.kcm()
-	if kcmSocket != "" {
-		c.socket = s.path(kcmSocket)
-	}
-	if _, err := c.call(protocol.OpGetDefaultCache, nil); err != nil {
+	c := s.kcmAt(cmp.Or(kcmSocket, sockets["sssd_kcm"]))
+	if _, err := c.Call(protocol.OpGetDefaultCache, nil); err != nil {
 		s.t.Fatal(err)
 	}
 	c.reset()

@@ -36,7 +36,7 @@ func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
 	s.wake("")
 	name := fmt.Sprint(me)
 	c := s.kcm()
-	if err := c.initialize(name, principal("alice")); err != nil {
+	if err := c.Initialize(name, principal("alice")); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.store(name, principal("alice"), "server"); err != nil {

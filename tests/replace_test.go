@@ -69,15 +69,15 @@ func version(name string, n int) []byte {
 
 // isVersion says what of the cache is not of a version, "" if all is.
 func isVersion(c *kcmClient, name string, n int) (string, error) {
-	owner, err := c.call(protocol.OpGetPrincipal, protocol.AppendName(nil, name))
+	owner, err := c.Call(protocol.OpGetPrincipal, protocol.AppendName(nil, name))
 	if err != nil {
 		return "", err
 	}
-	offset, err := c.call(protocol.OpGetKDCOffset, protocol.AppendName(nil, name))
+	offset, err := c.Call(protocol.OpGetKDCOffset, protocol.AppendName(nil, name))
 	if err != nil {
 		return "", err
 	}
-	list, err := c.call(protocol.OpGetCredList, protocol.AppendName(nil, name))
+	list, err := c.Call(protocol.OpGetCredList, protocol.AppendName(nil, name))
 	if err != nil {
 		return "", err
 	}
@@ -105,19 +105,19 @@ func replaceAndKill(t *testing.T, s *system, programs []string) {
 		}
 	}()
 	name, c := fmt.Sprint(os.Getuid()), s.kcm()
-	if _, err := c.call(protocol.OpReplace, version(name, 0)); err != nil {
+	if _, err := c.Call(protocol.OpReplace, version(name, 0)); err != nil {
 		t.Fatal(err)
 	}
 	pause := 4 * time.Millisecond // follows what is needed for both outcomes
 	kept, news, olds := 0, 0, 0
 	for n := 1; n <= rounds; n++ {
 		victim := programs[n%len(programs)]
-		if err := c.send(protocol.AppendRequest(nil, protocol.Request{Op: protocol.OpReplace, Params: version(name, n)})); err != nil {
+		if err := c.Send(protocol.OpReplace, version(name, n)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(pause + time.Duration(random.Int64N(int64(pause))))
 		end(victim)
-		_, replyErr := c.receive(protocol.OpReplace)
+		_, replyErr := c.Results(protocol.OpReplace)
 		running[victim] = s.alone(victim)
 		c.reset()
 		wrong, err := isVersion(c, name, n)

@@ -20,7 +20,7 @@ import (
 func (s *system) hammer(clients, requests int, disturb func()) []error {
 	s.t.Helper()
 	name := fmt.Sprint(os.Getuid())
-	if err := s.kcm().initialize(name, principal("alice")); err != nil {
+	if err := s.kcm().Initialize(name, principal("alice")); err != nil {
 		s.t.Fatal(err)
 	}
 	var over atomic.Bool
@@ -35,7 +35,7 @@ func (s *system) hammer(clients, requests int, disturb func()) []error {
 				if n%10 == 0 {
 					err = c.store(name, principal("alice"), fmt.Sprintf("%d-%d", i, n%100))
 				} else {
-					_, err = c.call(protocol.OpGetPrincipal, protocol.AppendName(nil, name))
+					_, err = c.Call(protocol.OpGetPrincipal, protocol.AppendName(nil, name))
 				}
 				if err != nil {
 					mu.Lock()
@@ -109,7 +109,7 @@ func TestKillingKCMCostsNoMoreThanTheRequestsInFlight(t *testing.T) {
 	s := newSystem(t, quiet).start()
 	failures := s.hammer(clients, 200, func() {
 		for range kills {
-			if _, err := s.kcm().call(protocol.OpGetDefaultCache, nil); err != nil {
+			if _, err := s.kcm().Call(protocol.OpGetDefaultCache, nil); err != nil {
 				t.Error(err)
 			}
 			s.killHard("sssd_kcm")
@@ -142,7 +142,7 @@ func TestARestartReplacesAResponderOnlyForOptionsThatNeedIt(t *testing.T) {
 	} {
 		s.configure(step.conf)
 		s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" restart`)
-		if _, err := c.call(protocol.OpGetDefaultCache, nil); err != nil {
+		if _, err := c.Call(protocol.OpGetDefaultCache, nil); err != nil {
 			t.Fatal(err)
 		}
 		pid := s.pid("sssd_kcm")
@@ -167,7 +167,7 @@ func TestCachesInMemoryOutliveRestartsAndTheDeathOfSssd(t *testing.T) {
 	s := newSystem(t, "[kcm]\nccache_storage = memory\n").start()
 	name := fmt.Sprint(os.Getuid())
 	c := s.kcm()
-	if err := c.initialize(name, principal("alice")); err != nil {
+	if err := c.Initialize(name, principal("alice")); err != nil {
 		t.Fatal(err)
 	}
 	me := user(os.Getuid())
@@ -186,7 +186,7 @@ func TestCachesInMemoryOutliveRestartsAndTheDeathOfSssd(t *testing.T) {
 	} {
 		step.do()
 		for what, client := range map[string]*kcmClient{"old": c, "new": s.kcm()} {
-			if _, err := client.call(protocol.OpGetPrincipal, protocol.AppendName(nil, name)); err != nil {
+			if _, err := client.Call(protocol.OpGetPrincipal, protocol.AppendName(nil, name)); err != nil {
 				t.Errorf("after %s, the %s client: %v", step.name, what, err)
 			}
 		}
@@ -195,7 +195,7 @@ func TestCachesInMemoryOutliveRestartsAndTheDeathOfSssd(t *testing.T) {
 	s.killHard("sssd_kcm")
 	c = s.kcm()
 	for range 100 {
-		if _, err := c.call(protocol.OpGetDefaultCache, nil); err == nil {
+		if _, err := c.Call(protocol.OpGetDefaultCache, nil); err == nil {
 			return
 		}
 		c.reset()

@@ -64,7 +64,7 @@ key = %s
 			t.Errorf("uid %d: %s", u, got)
 		}
 	}
-	if err := s.kcm().initialize(fmt.Sprint(me), principal("alice")); err != nil {
+	if err := s.kcm().Initialize(fmt.Sprint(me), principal("alice")); err != nil {
 		t.Error(err)
 	}
 	if n := len(remote.Seen()); n != asked {

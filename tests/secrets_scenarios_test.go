@@ -182,11 +182,11 @@ func TestSecretsScenarioQuotaOfCaches(t *testing.T) {
 	s := newSystem(t, "[secrets/kcm]\nmax_uid_secrets = 3\n").start()
 	me, kcm := fmt.Sprint(os.Getuid()), s.kcm()
 	for i := range 3 {
-		if err := kcm.initialize(fmt.Sprint(me, ":", i), principal("alice")); err != nil {
+		if err := kcm.Initialize(fmt.Sprint(me, ":", i), principal("alice")); err != nil {
 			t.Errorf("cache %d: %v", i, err)
 		}
 	}
-	if err := kcm.initialize(me+":3", principal("alice")); err == nil {
+	if err := kcm.Initialize(me+":3", principal("alice")); err == nil {
 		t.Error("a cache too many is made")
 	}
 	s.rest(t).put(200, "foo", 3)

@@ -106,7 +106,7 @@ func TestSssctlGivesSecretsANewMasterKey(t *testing.T) {
 	if got := s.ctl(me, "", "secrets", "set", "x", "value"); got != (said{}) {
 		t.Errorf("%+v", got)
 	}
-	if err := s.kcm().initialize(fmt.Sprint(me), principal("alice")); err != nil {
+	if err := s.kcm().Initialize(fmt.Sprint(me), principal("alice")); err != nil {
 		t.Fatal(err)
 	}
 	key := s.path("/var/lib/sss/secrets/.secrets.mkey")

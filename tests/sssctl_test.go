@@ -68,7 +68,7 @@ func TestDebugLevelSpeaksAndEndsAsThatOfSSSD(t *testing.T) {
 		}
 	}
 	s.start()
-	if _, err := s.kcm().call(protocol.OpGetDefaultCache, nil); err != nil {
+	if _, err := s.kcm().Call(protocol.OpGetDefaultCache, nil); err != nil {
 		t.Fatal(err)
 	}
 	sssd, secrets, kcm := line("sssd", "0x0070"), line("secrets", "0x0070"), line("kcm", "0x00f0")

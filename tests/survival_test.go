@@ -46,7 +46,7 @@ func TestNoAcknowledgedStoreIsLostWhenProcessesAreKilled(t *testing.T) {
 	s := newSystem(t, defaults).start()
 	name, client := fmt.Sprint(os.Getuid()), principal("alice")
 	c := s.kcm()
-	if err := c.initialize(name, client); err != nil {
+	if err := c.Initialize(name, client); err != nil {
 		t.Fatal(err)
 	}
 	var acknowledged []string

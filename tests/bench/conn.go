@@ -3,87 +3,53 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	kcmclient "gosssd/kcm/client"
 	"gosssd/kcm/protocol"
 )
 
-// conn is a client's connection as libkrb5 has it: a blocking socket, one write
-// for a request. The system calls do not go through Go's scheduler, so that a
-// client costs as little as one written in C, and what is measured is the server.
-type conn struct {
-	socket string
-	fresh  bool // a connection for each request
-	fd     int  // -1: none
-	in     []byte
-}
+// rawSocket is a blocking socket. Its system calls do not go through Go's
+// scheduler, so that a client costs as little as one written in C, and what is
+// measured is the server.
+type rawSocket int
 
-func newConn(socket string, fresh bool) *conn {
-	return &conn{socket: socket, fresh: fresh, fd: -1, in: make([]byte, 64<<10)}
-}
-
-func (c *conn) connect() error {
+func dialRaw(socket string) (rawSocket, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return -1, err
 	}
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: c.socket}); err != nil {
-		return errors.Join(fmt.Errorf("connect to %s: %w", c.socket, err), unix.Close(fd))
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+		return -1, errors.Join(fmt.Errorf("connect to %s: %w", socket, err), unix.Close(fd))
 	}
-	c.fd = fd
-	return nil
+	return rawSocket(fd), nil
 }
 
-func (c *conn) close() {
-	if c.fd >= 0 {
-		_ = unix.Close(c.fd)
-		c.fd = -1
+func (s rawSocket) Close() error { return unix.Close(int(s)) }
+
+func (s rawSocket) Write(b []byte) (written int, err error) {
+	for written < len(b) && err == nil {
+		var n int
+		n, err = s.transfer(unix.SYS_WRITE, b[written:])
+		written += n
 	}
+	return written, err
 }
 
-// call sends a frame and returns the reply, which is good until the next call.
-func (c *conn) call(frame []byte) (protocol.Reply, error) {
-	if c.fd < 0 {
-		if err := c.connect(); err != nil {
-			return protocol.Reply{}, err
-		}
+func (s rawSocket) Read(b []byte) (int, error) {
+	n, err := s.transfer(unix.SYS_READ, b)
+	if err == nil && n == 0 {
+		err = io.EOF
 	}
-	reply, err := c.exchange(frame)
-	if err != nil || c.fresh {
-		c.close()
-	}
-	return reply, err
+	return n, err
 }
 
-func (c *conn) exchange(frame []byte) (protocol.Reply, error) {
-	for len(frame) > 0 {
-		n, err := transfer(unix.SYS_WRITE, c.fd, frame)
-		if err != nil {
-			return protocol.Reply{}, fmt.Errorf("send a request: %w", err)
-		}
-		frame = frame[n:]
-	}
-	for have := 0; ; {
-		n, err := transfer(unix.SYS_READ, c.fd, c.in[have:])
-		if err != nil || n == 0 {
-			return protocol.Reply{}, fmt.Errorf("the server hung up: %w", err)
-		}
-		have += n
-		reply, size, err := protocol.CutReply(c.in[:have])
-		if err != nil || size > 0 {
-			return reply, err
-		}
-		if have == len(c.in) {
-			c.in = append(c.in, make([]byte, len(c.in))...)
-		}
-	}
-}
-
-func transfer(call uintptr, fd int, b []byte) (int, error) {
+func (s rawSocket) transfer(call uintptr, b []byte) (int, error) {
 	for {
-		n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		n, _, errno := unix.RawSyscall(call, uintptr(s), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 		switch errno {
 		case 0:
 			return int(n), nil
@@ -92,6 +58,28 @@ func transfer(call uintptr, fd int, b []byte) (int, error) {
 			return 0, errno
 		}
 	}
+}
+
+// conn is a client's connection to a KCM server.
+type conn struct {
+	*kcmclient.Client
+	fresh bool // a connection for each request
+}
+
+func newConn(socket string, fresh bool) *conn {
+	dial := func() (io.ReadWriteCloser, error) { return dialRaw(socket) }
+	return &conn{Client: kcmclient.Over(dial, 0), fresh: fresh}
+}
+
+func (c *conn) close() { _ = c.Close() }
+
+// call sends a frame and returns the reply, which is good until the next call.
+func (c *conn) call(frame []byte) (protocol.Reply, error) {
+	reply, err := c.Exchange(frame)
+	if err != nil || c.fresh {
+		c.close()
+	}
+	return reply, err
 }
 
 // must is call for requests that have to succeed.

@@ -57,7 +57,7 @@ func connectAs(c *conn, uid int) error {
 	if err := set(uid); err != nil {
 		return err
 	}
-	err := c.connect()
+	err := c.Connect()
 	if back := set(0); back != nil {
 		return back
 	}

@@ -69,11 +69,16 @@ func secretWriting(c *client) (func() error, error) {
 		http.MethodPut + " " + path + head + "Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body,
 		http.MethodDelete + " " + path + head + "\r\n",
 	}
-	if _, err := c.http(requests[1]); err != nil { // of an earlier run
+	service, err := dialRaw(c.task.Socket)
+	if err != nil {
+		return nil, err
+	}
+	in := make([]byte, 64<<10)
+	if _, err := service.http(requests[1], in); err != nil { // of an earlier run
 		return nil, err
 	}
 	return func() error {
-		status, err := c.http(requests[c.number%2])
+		status, err := service.http(requests[c.number%2], in)
 		c.number++
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("the request was answered with %d", status)
@@ -82,23 +87,19 @@ func secretWriting(c *client) (func() error, error) {
 	}, nil
 }
 
-// http sends a request and returns the status, after the whole answer is read.
-func (c *client) http(request string) (status int, err error) {
-	if c.fd < 0 {
-		if err := c.connect(); err != nil {
-			return 0, err
-		}
-	}
-	if _, err := transfer(unix.SYS_WRITE, c.fd, []byte(request)); err != nil {
+// http sends a request and returns the status, after the whole answer is read
+// into in.
+func (s rawSocket) http(request string, in []byte) (status int, err error) {
+	if _, err := s.Write([]byte(request)); err != nil {
 		return 0, err
 	}
-	for have := 0; have < len(c.in); {
-		n, err := transfer(unix.SYS_READ, c.fd, c.in[have:])
-		if err != nil || n == 0 {
+	for have := 0; have < len(in); {
+		n, err := s.Read(in[have:])
+		if err != nil {
 			return 0, fmt.Errorf("the service hung up: %w", err)
 		}
 		have += n
-		head, body, whole := strings.Cut(string(c.in[:have]), "\r\n\r\n")
+		head, body, whole := strings.Cut(string(in[:have]), "\r\n\r\n")
 		if _, length, found := strings.Cut(head, "\r\nContent-Length: "); whole && found {
 			length, _, _ = strings.Cut(length, "\r\n")
 			if want, err := strconv.Atoi(length); err != nil || len(body) >= want {

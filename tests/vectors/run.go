@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"gosssd/kcm/client"
 	"gosssd/kcm/protocol"
 )
 
@@ -29,7 +30,7 @@ var errStopped = errors.New("the rest does not apply to this server")
 // Run runs the case and returns the first reply that is not as expected.
 func (c Case) Run(s Server) error {
 	r := &run{
-		server: s, conns: map[string]net.Conn{},
+		server: s, conns: map[string]*client.Client{},
 		values: values{uids: s.UIDs, now: s.Now(), creds: c.creds, captured: map[string][]byte{}},
 	}
 	defer r.close()
@@ -49,12 +50,12 @@ type run struct {
 	values
 	server Server
 	user   string
-	conns  map[string]net.Conn
+	conns  map[string]*client.Client
 }
 
 func (r *run) close() {
 	for _, conn := range r.conns {
-		conn.Close()
+		_ = conn.Close()
 	}
 }
 
@@ -81,24 +82,22 @@ func (r *run) exchange(request, expected []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := conn.Write(frame); err != nil {
-		return fmt.Errorf("%s: %w", strings.Join(request, " "), err)
-	}
-	reply, err := receive(conn)
+	reply, err := conn.Exchange(frame)
 	if err := r.check(reply, err, expected); err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(request, " "), err)
 	}
 	return nil
 }
 
-func (r *run) conn() (net.Conn, error) {
+func (r *run) conn() (*client.Client, error) {
 	conn := r.conns[r.user]
 	if conn == nil {
-		var err error
-		if conn, err = r.server.Dial(r.user); err != nil {
+		user := r.user
+		conn = client.Over(func() (io.ReadWriteCloser, error) { return r.server.Dial(user) }, patience)
+		if err := conn.Connect(); err != nil {
 			return nil, err
 		}
-		r.conns[r.user] = conn
+		r.conns[user] = conn
 	}
 	return conn, nil
 }
@@ -136,25 +135,7 @@ func (r *run) frame(words []string) ([]byte, error) {
 }
 
 // patience is how long a server may take for a reply.
-const patience = 10 * time.Second
-
-func receive(conn net.Conn) (protocol.Reply, error) {
-	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return protocol.Reply{}, err
-	}
-	var in []byte
-	chunk := make([]byte, 64<<10)
-	for {
-		if reply, size, err := protocol.CutReply(in); err != nil || size > 0 {
-			return reply, err
-		}
-		n, err := conn.Read(chunk)
-		in = append(in, chunk[:n]...)
-		if err != nil {
-			return protocol.Reply{}, err
-		}
-	}
-}
+const patience = time.Minute
 
 func (r *run) check(reply protocol.Reply, err error, expected []string) error {
 	if len(expected) == 0 {
@@ -166,7 +147,7 @@ func (r *run) check(reply protocol.Reply, err error, expected []string) error {
 	case verdict == "stop":
 		return errStopped
 	case verdict == "closed":
-		r.conns[r.user].Close()
+		_ = r.conns[r.user].Close()
 		delete(r.conns, r.user)
 		if err == nil || errors.Is(err, protocol.ErrMalformed) {
 			return fmt.Errorf("expected the connection to be closed, got outer %v, inner %v", reply.Outer, reply.Inner)
