@@ -88,7 +88,7 @@ func TestAMoveThatIsKilledLosesNothing(t *testing.T) {
 	c := s.kcm()
 	cacheOf := func(i int) string { return fmt.Sprint(20000 + i) }
 	for i := range users {
-		if err := c.initialize(cacheOf(i), principal("alice")); err != nil {
+		if err := c.Initialize(cacheOf(i), principal("alice")); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.store(cacheOf(i), principal("alice"), "one"); err != nil {
