@@ -188,16 +188,20 @@ func (b *batch) finishOwner(o *owner) error {
 	if (o.summary.records == 0) != (o.before.records == 0) {
 		b.enlist(o.id, o.summary.records > 0)
 	}
-	name := ownerName(o.id.uid)
-	if o.summary.records == 0 {
-		b.set(o.id, name, nil)
+	return b.writeSummary(o.id, o.summary)
+}
+
+func (b *batch) writeSummary(id ownerID, s summary) error {
+	name := ownerName(id.uid)
+	if s.records == 0 {
+		b.set(id, name, nil)
 		return nil
 	}
-	sealed, err := b.file.sealer.seal(o.id.place(name), o.summary.encode())
+	sealed, err := b.file.sealer.seal(id.place(name), s.encode())
 	if err != nil {
 		return err
 	}
-	b.set(o.id, name, sealed)
+	b.set(id, name, sealed)
 	return nil
 }
 

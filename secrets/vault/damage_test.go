@@ -251,6 +251,25 @@ func swap(t *testing.T, path string, a, b ownerID) {
 	}
 }
 
+// remove deletes one record of an owner from the file.
+func remove(t *testing.T, path string, id ownerID) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket([]byte(hiveBucket(id.hive)))
+		cursor := bucket.Cursor()
+		cursor.Seek(ownerName(id.uid))
+		name, _ := cursor.Next()
+		return bucket.Delete(bytes.Clone(name))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSwappedRecordsDoNotOpen(t *testing.T) {
 	for name, places := range map[string][2]ownerID{
 		"within one owner":      {{"kcm", 1000}, {"kcm", 1000}},
