@@ -37,12 +37,12 @@ func (s *Snapshot) Adopt(next *Snapshot) (inForce *Snapshot, waiting []string) {
 
 // adopt returns a section with the live options of next and the others of old,
 // either of which may be nil, and the options that were kept from old.
-func (s *Section) adopt(old, next *group) (adopted *group, kept []string) {
+func (s *Section) adopt(old, next *sectionSettings) (adopted *sectionSettings, kept []string) {
 	if old == nil {
-		old = &group{Name: next.Name}
+		old = &sectionSettings{Name: next.Name}
 	}
 	if next == nil {
-		next = &group{Name: old.Name}
+		next = &sectionSettings{Name: old.Name}
 	}
 	copied := *next
 	adopted = &copied

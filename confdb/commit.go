@@ -55,8 +55,8 @@ func (c *Config) CommitSection(path, name string) (*Snapshot, error) {
 		}
 		folded := strings.ToLower(name)
 		delete(merged, folded)
-		if g := c.values[folded]; g != nil {
-			merged[folded] = g
+		if in := c.values[folded]; in != nil {
+			merged[folded] = in
 		}
 		return merged
 	})

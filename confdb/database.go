@@ -53,18 +53,18 @@ func Open(path string, schema Schema) (*Snapshot, error) {
 		return nil, err
 	}
 	s.schema = schema
-	for _, g := range s.sections.sorted() {
-		section := schema.Match(g.Name)
+	for _, in := range s.sections.sorted() {
+		section := schema.Match(in.Name)
 		if section == nil {
 			continue
 		}
-		for _, set := range g.sorted() {
+		for _, set := range in.sorted() {
 			option := section.Option(set.Key)
 			if option == nil {
 				continue
 			}
 			if err := option.Check(set.Text); err != nil {
-				return nil, fmt.Errorf("%s: %s: [%s] %s: %w", path, set.origin(), g.Name, set.Key, err)
+				return nil, fmt.Errorf("%s: %s: [%s] %s: %w", path, set.origin(), in.Name, set.Key, err)
 			}
 		}
 	}
@@ -117,8 +117,8 @@ func decodeDatabase(data []byte) (*Snapshot, error) {
 	if err := json.Unmarshal(rest, &content); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	for name, g := range content.Sections {
-		if g == nil || name != strings.ToLower(g.Name) {
+	for name, in := range content.Sections {
+		if in == nil || name != strings.ToLower(in.Name) {
 			return nil, fmt.Errorf("%w: section [%s] is malformed", ErrDamaged, name)
 		}
 	}

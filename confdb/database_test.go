@@ -215,9 +215,9 @@ func TestWhoeverCommitsAtTheSameTimeGetsAGenerationOfItsOwn(t *testing.T) {
 		configs = append(configs, r.good(t))
 	}
 	generations := make([]uint64, len(configs))
-	var group sync.WaitGroup
+	var writers sync.WaitGroup
 	for i, c := range configs {
-		group.Go(func() {
+		writers.Go(func() {
 			s, err := c.Commit(r.path(databasePath))
 			if err != nil {
 				t.Error(err)
@@ -226,7 +226,7 @@ func TestWhoeverCommitsAtTheSameTimeGetsAGenerationOfItsOwn(t *testing.T) {
 			generations[i] = s.Generation
 		})
 	}
-	group.Wait()
+	writers.Wait()
 	seen := map[uint64]bool{}
 	for _, generation := range generations {
 		if seen[generation] || generation < 1 || generation > uint64(len(configs)) {

@@ -47,34 +47,34 @@ type Finding struct {
 }
 
 // String returns the finding as "file:line: text".
-func (f Finding) String() string { return place(f.File, f.Line) + ": " + f.Text }
+func (f Finding) String() string { return position(f.File, f.Line) + ": " + f.Text }
 
 // checked returns the finding as config-check prints it.
 func (f Finding) checked() string {
 	if f.check == "" {
 		return f.String()
 	}
-	return place(f.File, f.Line) + ": " + f.check
+	return position(f.File, f.Line) + ": " + f.check
 }
 
 // Tell adds a finding about an option, at the place where it is set. It is for
 // what more than one declaration, or the machine, must be asked for.
 func (c *Config) Tell(kind FindingKind, section, key, text string) {
-	g := c.values[strings.ToLower(section)]
-	if g == nil {
-		g = &group{Name: section, File: c.main}
+	in := c.values[strings.ToLower(section)]
+	if in == nil {
+		in = &sectionSettings{Name: section, File: c.main}
 	}
-	set := g.Options[strings.ToLower(key)]
+	set := in.Options[strings.ToLower(key)]
 	if set.File == "" {
-		set.Key, set.File, set.Line = key, g.File, g.Line
+		set.Key, set.File, set.Line = key, in.File, in.Line
 	}
-	c.about(kind, g, set, text)
+	c.about(kind, in, set, text)
 	c.sortFindings()
 }
 
 // about adds a finding about an option that is set.
-func (c *Config) about(kind FindingKind, g *group, set setting, text string) {
-	c.Findings = append(c.Findings, Finding{File: set.File, Line: set.Line, Kind: kind, Text: "[" + g.Name + "] " + set.Key + ": " + text})
+func (c *Config) about(kind FindingKind, in *sectionSettings, set setting, text string) {
+	c.Findings = append(c.Findings, Finding{File: set.File, Line: set.Line, Kind: kind, Text: "[" + in.Name + "] " + set.Key + ": " + text})
 }
 
 // sortFindings orders the findings as the files are read, line by line.

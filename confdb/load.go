@@ -102,9 +102,9 @@ func (c *Config) Snapshot() *Snapshot {
 // and however they are laid out.
 func (s settings) hash() string {
 	texts := map[string]map[string]string{}
-	for name, g := range s {
+	for name, in := range s {
 		texts[name] = map[string]string{}
-		for key, option := range g.Options {
+		for key, option := range in.Options {
 			texts[name][key] = option.Text
 		}
 	}
@@ -124,18 +124,18 @@ func isSnippet(name string) bool {
 
 // merge puts one file over those before it.
 func (c *Config) merge(path string, file *File) {
-	for _, group := range file.Groups {
-		for _, entry := range group.Entries {
+	for _, section := range file.Sections {
+		for _, entry := range section.Entries {
 			for _, line := range entry.Earlier {
 				c.Findings = append(c.Findings, Finding{File: path, Line: line, Kind: Superseded,
-					Text: fmt.Sprintf("[%s] %s is set again on line %d, which counts", group.Name, entry.Key, entry.Line)})
+					Text: fmt.Sprintf("[%s] %s is set again on line %d, which counts", section.Name, entry.Key, entry.Line)})
 			}
 		}
 	}
 	c.values.merge(path, file)
 }
 
-// skip notes that a file beside the snippets is none.
+// skip notes that a file in the snippets' directory is no snippet.
 func (c *Config) skip(path string, isDir bool) {
 	text := "is not read: the name of a snippet ends in .conf and does not begin with a dot"
 	if isDir {

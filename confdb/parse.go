@@ -17,11 +17,11 @@ const implicitSection = "default"
 // they appear first. Names compare without regard to case and keep the
 // spelling that was seen first.
 type File struct {
-	Groups []*Group
+	Sections []*FileSection
 }
 
-// Group is one section of a file; sections of the same name are one group.
-type Group struct {
+// FileSection is one section of a file; sections of the same name are one section.
+type FileSection struct {
 	Name     string
 	Line     int  // of its first header
 	Implicit bool // made for options before the first header
@@ -128,11 +128,11 @@ func Parse(r io.Reader) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scanned text: %w", err)
 	}
-	for _, group := range file.Groups {
-		section := content.Section(guard + group.Name)
-		for _, entry := range group.Entries {
+	for _, section := range file.Sections {
+		guarded := content.Section(guard + section.Name)
+		for _, entry := range section.Entries {
 			// Value, not String, which would expand %(name)s.
-			value := section.Key(guard + entry.Key).Value()
+			value := guarded.Key(guard + entry.Key).Value()
 			entry.Value = value[len(guard) : len(value)-len(guard)]
 		}
 	}

@@ -14,12 +14,12 @@ import (
 // flat writes a file as "section.key=value@line", options in order.
 func flat(file *File) []string {
 	var all []string
-	for _, group := range file.Groups {
-		if len(group.Entries) == 0 {
-			all = append(all, group.Name+".")
+	for _, section := range file.Sections {
+		if len(section.Entries) == 0 {
+			all = append(all, section.Name+".")
 		}
-		for _, entry := range group.Entries {
-			all = append(all, fmt.Sprintf("%s.%s=%s@%d", group.Name, entry.Key, entry.Value, entry.Line))
+		for _, entry := range section.Entries {
+			all = append(all, fmt.Sprintf("%s.%s=%s@%d", section.Name, entry.Key, entry.Value, entry.Line))
 		}
 	}
 	return all
@@ -84,8 +84,8 @@ func TestParseReportsWhereSettingsWereOverridden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []*Group{{Name: "a", Line: 1, Entries: []*Entry{{Key: "b", Value: "3", Line: 5, Earlier: []int{2, 4}}}}}
-	if !reflect.DeepEqual(file.Groups, want) {
+	want := []*FileSection{{Name: "a", Line: 1, Entries: []*Entry{{Key: "b", Value: "3", Line: 5, Earlier: []int{2, 4}}}}}
+	if !reflect.DeepEqual(file.Sections, want) {
 		t.Errorf("got %v", flat(file))
 	}
 }
@@ -94,9 +94,9 @@ func TestParseReportsWhereSettingsWereOverridden(t *testing.T) {
 // that begins with '#' or '[' stays one.
 func printed(file *File) []byte {
 	var out bytes.Buffer
-	for _, group := range file.Groups {
-		fmt.Fprintf(&out, "[%s]\n", group.Name)
-		for _, entry := range group.Entries {
+	for _, section := range file.Sections {
+		fmt.Fprintf(&out, "[%s]\n", section.Name)
+		for _, entry := range section.Entries {
 			fmt.Fprintf(&out, " %s = %s\n", entry.Key, entry.Value)
 		}
 	}

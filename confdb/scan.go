@@ -29,17 +29,17 @@ type scanner struct {
 	text   bytes.Buffer
 	errors SyntaxErrors
 
-	number   int    // of the current line
-	comment  int    // the line on which the open C comment began, or 0
-	current  *Group // nil before the first section
-	groups   map[string]*Group
-	settings map[*Group]map[string]*Entry
+	number   int          // of the current line
+	comment  int          // the line on which the open C comment began, or 0
+	current  *FileSection // nil before the first section
+	sections map[string]*FileSection
+	settings map[*FileSection]map[string]*Entry
 }
 
 // scan returns what stands where in text, without the values, and the text to
 // take the values from.
 func scan(text []byte) (*File, []byte, SyntaxErrors) {
-	s := &scanner{file: &File{}, groups: map[string]*Group{}, settings: map[*Group]map[string]*Entry{}}
+	s := &scanner{file: &File{}, sections: map[string]*FileSection{}, settings: map[*FileSection]map[string]*Entry{}}
 	for line := range bytes.Lines(text) {
 		s.number++
 		s.line(bytes.TrimRight(line, blank))
@@ -124,12 +124,12 @@ func (s *scanner) option(line []byte) {
 // enter makes the section called name the current one.
 func (s *scanner) enter(name string, implicit bool) {
 	folded := strings.ToLower(name)
-	s.current = s.groups[folded]
+	s.current = s.sections[folded]
 	if s.current == nil {
-		s.current = &Group{Name: name, Line: s.number, Implicit: implicit}
-		s.groups[folded] = s.current
+		s.current = &FileSection{Name: name, Line: s.number, Implicit: implicit}
+		s.sections[folded] = s.current
 		s.settings[s.current] = map[string]*Entry{}
-		s.file.Groups = append(s.file.Groups, s.current)
+		s.file.Sections = append(s.file.Sections, s.current)
 	}
 	s.text.WriteString("[" + guard + s.current.Name + "]\n")
 }

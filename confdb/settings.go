@@ -15,10 +15,10 @@ type setting struct {
 }
 
 // origin is the place a setting comes from, as file:line.
-func (s setting) origin() string { return place(s.File, s.Line) }
+func (s setting) origin() string { return position(s.File, s.Line) }
 
-// group is one section as it was set; File and Line are of its first header.
-type group struct {
+// sectionSettings is one section as it was set; File and Line are of its first header.
+type sectionSettings struct {
 	Name     string             `json:"name"` // as spelled first
 	File     string             `json:"file,omitempty"`
 	Line     int                `json:"line,omitempty"`
@@ -27,20 +27,20 @@ type group struct {
 }
 
 // settings are the sections that are set, by lower-case name.
-type settings map[string]*group
+type settings map[string]*sectionSettings
 
-// section returns the group called name and makes it if need be.
-func (s settings) section(name string) *group {
+// section returns the section called name and makes it if need be.
+func (s settings) section(name string) *sectionSettings {
 	folded := strings.ToLower(name)
 	if s[folded] == nil {
-		s[folded] = &group{Name: name, Options: map[string]setting{}}
+		s[folded] = &sectionSettings{Name: name, Options: map[string]setting{}}
 	}
 	return s[folded]
 }
 
 // merge puts the options of one file over those of the files before it.
 func (s settings) merge(path string, file *File) {
-	for _, from := range file.Groups {
+	for _, from := range file.Sections {
 		to := s.section(from.Name)
 		if to.File == "" {
 			to.File, to.Line, to.implicit = path, from.Line, from.Implicit
@@ -59,31 +59,31 @@ func (s settings) merge(path string, file *File) {
 // dropEmpty removes the options whose last value is empty: setting an option
 // to nothing is how a snippet unsets what a file before it has set.
 func (s settings) dropEmpty() {
-	for _, g := range s {
-		for key, value := range g.Options {
+	for _, in := range s {
+		for key, value := range in.Options {
 			if value.Text == "" {
-				delete(g.Options, key)
+				delete(in.Options, key)
 			}
 		}
 	}
 }
 
-// sorted returns the groups by name.
-func (s settings) sorted() []*group {
-	groups := make([]*group, 0, len(s))
-	for _, g := range s {
-		groups = append(groups, g)
+// sorted returns the sections by name.
+func (s settings) sorted() []*sectionSettings {
+	sections := make([]*sectionSettings, 0, len(s))
+	for _, in := range s {
+		sections = append(sections, in)
 	}
-	slices.SortFunc(groups, func(a, b *group) int {
+	slices.SortFunc(sections, func(a, b *sectionSettings) int {
 		return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
 	})
-	return groups
+	return sections
 }
 
 // sorted returns the options by key.
-func (g *group) sorted() []setting {
-	options := make([]setting, 0, len(g.Options))
-	for _, option := range g.Options {
+func (in *sectionSettings) sorted() []setting {
+	options := make([]setting, 0, len(in.Options))
+	for _, option := range in.Options {
 		options = append(options, option)
 	}
 	slices.SortFunc(options, func(a, b setting) int {
@@ -92,8 +92,8 @@ func (g *group) sorted() []setting {
 	return options
 }
 
-// place writes file:line, or the file alone where there is no line.
-func place(file string, line int) string {
+// position writes file:line, or the file alone where there is no line.
+func position(file string, line int) string {
 	if line == 0 {
 		return file
 	}

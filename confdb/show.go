@@ -39,15 +39,15 @@ func (s *Snapshot) shown() []string {
 			names = append(names, declared.Name)
 			continue
 		}
-		for _, g := range s.sections.sorted() {
-			if s.schema.Match(g.Name) == declared {
-				names = append(names, g.Name)
+		for _, in := range s.sections.sorted() {
+			if s.schema.Match(in.Name) == declared {
+				names = append(names, in.Name)
 			}
 		}
 	}
-	for _, g := range s.sections.sorted() {
-		if s.schema.Match(g.Name) == nil {
-			names = append(names, g.Name)
+	for _, in := range s.sections.sorted() {
+		if s.schema.Match(in.Name) == nil {
+			names = append(names, in.Name)
 		}
 	}
 	return names
@@ -61,19 +61,19 @@ func (s *Snapshot) rows(name string) []Row {
 	if section := s.schema.Match(name); section != nil {
 		declared = section.Options
 	}
-	g := s.sections[strings.ToLower(name)]
-	if g == nil {
-		g = &group{}
+	in := s.sections[strings.ToLower(name)]
+	if in == nil {
+		in = &sectionSettings{}
 	}
 	for i := range declared {
 		option := &declared[i]
-		if set, found := g.Options[strings.ToLower(option.Key)]; found && set.Text != "" {
+		if set, found := in.Options[strings.ToLower(option.Key)]; found && set.Text != "" {
 			rows = append(rows, Row{name, option.Key, hide(option.inForce(set.Text), option.Secret), option.originOf(set)})
 		} else {
 			rows = append(rows, Row{name, option.Key, option.Default, "default"})
 		}
 	}
-	for _, set := range g.sorted() {
+	for _, set := range in.sorted() {
 		if !slices.ContainsFunc(declared, func(o Option) bool { return strings.EqualFold(o.Key, set.Key) }) {
 			rows = append(rows, Row{name, set.Key, hide(set.Text, isSecretKey(set.Key)), set.origin()})
 		}

@@ -63,8 +63,8 @@ func (s *Snapshot) Sections(prefix string) []string {
 // defaults of its declaration.
 func (s *Snapshot) Section(name string) View {
 	view := View{name: name, declared: s.schema.Match(name)}
-	if g := s.sections[strings.ToLower(name)]; g != nil {
-		view.set = g.Options
+	if in := s.sections[strings.ToLower(name)]; in != nil {
+		view.set = in.Options
 	}
 	return view
 }

@@ -15,74 +15,74 @@ const (
 
 // validate checks every section, option and value against the schema.
 func (c *Config) validate() {
-	for _, g := range c.values.sorted() {
-		c.validateSection(g)
+	for _, in := range c.values.sorted() {
+		c.validateSection(in)
 	}
 	c.sortFindings()
 }
 
-func (c *Config) validateSection(g *group) {
-	section := c.schema.Match(g.Name)
+func (c *Config) validateSection(in *sectionSettings) {
+	section := c.schema.Match(in.Name)
 	switch {
-	case section != nil && section.Numbered && !isNumber(lastElement(g.Name)):
-		c.badSection(BadName, g, fmt.Sprintf("[%s] does not end in a number, such as a uid", g.Name), "")
+	case section != nil && section.Numbered && !isNumber(lastElement(in.Name)):
+		c.badSection(BadName, in, fmt.Sprintf("[%s] does not end in a number, such as a uid", in.Name), "")
 		return
-	case g.implicit:
-		c.badSection(UnknownName, g, "an option stands before the first [section], where it has no effect", "")
+	case in.implicit:
+		c.badSection(UnknownName, in, "an option stands before the first [section], where it has no effect", "")
 		return
-	case isBadlyNamed(g.Name):
-		c.badSection(UnknownName, g, fmt.Sprintf("[%s] is not a section of SSSD: its name may contain neither '@' nor a backslash", g.Name), "")
+	case isBadlyNamed(in.Name):
+		c.badSection(UnknownName, in, fmt.Sprintf("[%s] is not a section of SSSD: its name may contain neither '@' nor a backslash", in.Name), "")
 		return
 	case section != nil:
-		c.validateOptions(g, section)
-	case isForeignSection(g.Name):
-		c.note(g, fmt.Sprintf("[%s] is not served by this build", g.Name))
+		c.validateOptions(in, section)
+	case isForeignSection(in.Name):
+		c.note(in, fmt.Sprintf("[%s] is not served by this build", in.Name))
 	default:
-		c.unknownSection(g)
+		c.unknownSection(in)
 		return
 	}
-	if services, set := g.Options[servicesKey]; set && strings.EqualFold(g.Name, monitorSection) {
-		c.validateServices(g, services)
+	if services, set := in.Options[servicesKey]; set && strings.EqualFold(in.Name, monitorSection) {
+		c.validateServices(in, services)
 	}
 }
 
 // unknownSection is about a section that nobody knows. SSSD starts with it,
 // and a later version may know it; but what is meant for a section of the
 // schema must not get lost by a typing error.
-func (c *Config) unknownSection(g *group) {
-	kind, near := UnknownName, c.nearestSection(g.Name)
+func (c *Config) unknownSection(in *sectionSettings) {
+	kind, near := UnknownName, c.nearestSection(in.Name)
 	if declared := c.schema.Match(near); near != "" && declared != nil && !declared.Open {
 		kind = BadName
 	}
-	c.badSection(kind, g, fmt.Sprintf("[%s] is not a section of sssd.conf", g.Name), near)
+	c.badSection(kind, in, fmt.Sprintf("[%s] is not a section of sssd.conf", in.Name), near)
 }
 
-func (c *Config) validateOptions(g *group, section *Section) {
+func (c *Config) validateOptions(in *sectionSettings, section *Section) {
 	known := foreignKeys(section.Name)
 	var notServed []string
-	for _, set := range g.sorted() {
+	for _, set := range in.sorted() {
 		option := section.Option(set.Key)
 		switch {
 		case option != nil:
-			c.validateOption(g, option, set)
+			c.validateOption(in, option, set)
 		case section.Open, containsFold(known, set.Key):
 			notServed = append(notServed, set.Key)
 		default:
-			c.badOption(g, section, set)
+			c.badOption(in, section, set)
 		}
 	}
 	switch len(notServed) {
 	case 0:
 	case 1:
-		c.note(g, fmt.Sprintf("[%s] %s is not served by this build", g.Name, notServed[0]))
+		c.note(in, fmt.Sprintf("[%s] %s is not served by this build", in.Name, notServed[0]))
 	default:
-		c.note(g, fmt.Sprintf("[%s] %d options are not served by this build: %s", g.Name, len(notServed), strings.Join(notServed, ", ")))
+		c.note(in, fmt.Sprintf("[%s] %d options are not served by this build: %s", in.Name, len(notServed), strings.Join(notServed, ", ")))
 	}
 }
 
-func (c *Config) validateOption(g *group, option *Option, set setting) {
+func (c *Config) validateOption(in *sectionSettings, option *Option, set setting) {
 	if err := option.Check(set.Text); err != nil {
-		c.badValue(g, set, err.Error())
+		c.badValue(in, set, err.Error())
 		return
 	}
 	if option.NotServed != "" && !strings.EqualFold(set.Text, option.Default) {
@@ -90,16 +90,16 @@ func (c *Config) validateOption(g *group, option *Option, set setting) {
 		if option.Missed {
 			kind = Warning
 		}
-		c.about(kind, g, set, "has no effect: "+option.NotServed)
+		c.about(kind, in, set, "has no effect: "+option.NotServed)
 	}
 	if text := option.adjusted(set.Text); text != "" {
-		c.about(Adjusted, g, set, text)
+		c.about(Adjusted, in, set, text)
 	}
 }
 
 // validateServices refuses services that are started by their sockets, as
 // sssd-kcm(8) and sssd-secrets(5) demand, and those that do not exist.
-func (c *Config) validateServices(g *group, set setting) {
+func (c *Config) validateServices(in *sectionSettings, set setting) {
 	names := splitList(set.Text)
 	var rest, own []string
 	for _, name := range names {
@@ -108,34 +108,34 @@ func (c *Config) validateServices(g *group, set setting) {
 		} else if section := c.schema.Match(name); section != nil && !strings.EqualFold(name, monitorSection) {
 			own = append(own, name)
 		} else {
-			c.badValue(g, set, fmt.Sprintf("%s is not a service%s%s", quoted(name), didYouMean(Nearest(name, foreignServices)), valueHint(set.Text)))
+			c.badValue(in, set, fmt.Sprintf("%s is not a service%s%s", quoted(name), didYouMean(Nearest(name, foreignServices)), valueHint(set.Text)))
 		}
 	}
 	if len(rest) > 0 {
-		c.about(Warning, g, set, "this build keeps tickets and secrets only and does not serve "+strings.Join(rest, ", ")+
+		c.about(Warning, in, set, "this build keeps tickets and secrets only and does not serve "+strings.Join(rest, ", ")+
 			"; a host that has users, logins or sudo rules from SSSD needs SSSD's own sssd")
 	}
 	if len(own) > 0 {
 		instead := strings.TrimSpace(servicesKey + " = " + strings.Join(rest, ", "))
-		c.badValue(g, set, fmt.Sprintf("may not list '%s' (started by socket activation); write '%s'", strings.Join(own, "', '"), instead))
+		c.badValue(in, set, fmt.Sprintf("may not list '%s' (started by socket activation); write '%s'", strings.Join(own, "', '"), instead))
 	}
 }
 
-func (c *Config) badSection(kind FindingKind, g *group, text, nearest string) {
-	check := fmt.Sprintf("[rule/allowed_sections]: Section [%s] is not allowed. Check for typos.", g.Name)
-	if g.implicit {
+func (c *Config) badSection(kind FindingKind, in *sectionSettings, text, nearest string) {
+	check := fmt.Sprintf("[rule/allowed_sections]: Section [%s] is not allowed. Check for typos.", in.Name)
+	if in.implicit {
 		check += " An option stands before the first [section], where it has no effect."
 	}
 	if nearest != "" {
 		text += fmt.Sprintf("; did you mean [%s]?", nearest)
 		check += fmt.Sprintf(" Did you mean [%s]?", nearest)
 	}
-	c.Findings = append(c.Findings, Finding{File: g.File, Line: g.Line, Kind: kind, Text: text, check: check})
+	c.Findings = append(c.Findings, Finding{File: in.File, Line: in.Line, Kind: kind, Text: text, check: check})
 }
 
-func (c *Config) badOption(g *group, section *Section, set setting) {
-	text := fmt.Sprintf("[%s] %s is not an option of this section", g.Name, set.Key)
-	check := fmt.Sprintf("[rule/%s]: Attribute '%s' is not allowed in section '%s'. Check for typos.", section.rule(), set.Key, g.Name)
+func (c *Config) badOption(in *sectionSettings, section *Section, set setting) {
+	text := fmt.Sprintf("[%s] %s is not an option of this section", in.Name, set.Key)
+	check := fmt.Sprintf("[rule/%s]: Attribute '%s' is not allowed in section '%s'. Check for typos.", section.rule(), set.Key, in.Name)
 	if near := Nearest(set.Key, section.keys()); near != "" {
 		text += didYouMean(near)
 		check += fmt.Sprintf(" Did you mean '%s'?", near)
@@ -146,12 +146,12 @@ func (c *Config) badOption(g *group, section *Section, set setting) {
 	c.Findings = append(c.Findings, Finding{File: set.File, Line: set.Line, Kind: BadName, Text: text, check: check})
 }
 
-func (c *Config) badValue(g *group, set setting, text string) {
-	c.about(BadValue, g, set, text)
+func (c *Config) badValue(in *sectionSettings, set setting, text string) {
+	c.about(BadValue, in, set, text)
 }
 
-func (c *Config) note(g *group, text string) {
-	c.Findings = append(c.Findings, Finding{File: g.File, Line: g.Line, Kind: NotServed, Text: text})
+func (c *Config) note(in *sectionSettings, text string) {
+	c.Findings = append(c.Findings, Finding{File: in.File, Line: in.Line, Kind: NotServed, Text: text})
 }
 
 // nearestSection returns the section that name is most likely a typing error

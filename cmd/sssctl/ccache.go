@@ -25,7 +25,7 @@ import (
 const moveTime = time.Minute
 
 func (t *tool) ccacheCommand() *cobra.Command {
-	c := group(&cobra.Command{
+	c := parent(&cobra.Command{
 		Use:   "ccache COMMAND",
 		Short: "Look after the credential caches of all users",
 	})

@@ -53,7 +53,7 @@ func (t *tool) logsFetchCommand() *cobra.Command {
 	}
 }
 
-// rotateLogs makes whoever runs open the log files anew.
+// rotateLogs makes all programs that run reopen their log files.
 func (t *tool) rotateLogs() error {
 	_, err := t.monitor("RotateLogs")
 	if !errors.Is(err, errNotRunning) {

@@ -56,7 +56,7 @@ type tool struct {
 }
 
 func (t *tool) command() *cobra.Command {
-	c := group(&cobra.Command{
+	c := parent(&cobra.Command{
 		Use:               "sssctl COMMAND",
 		Short:             "Look after sssd and its responders",
 		Version:           responder.Version,

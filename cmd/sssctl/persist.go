@@ -119,27 +119,27 @@ func readSnippet(path string) (*confdb.File, error) {
 }
 
 func setOption(file *confdb.File, section, key, value string) {
-	i := slices.IndexFunc(file.Groups, func(g *confdb.Group) bool { return strings.EqualFold(g.Name, section) })
+	i := slices.IndexFunc(file.Sections, func(s *confdb.FileSection) bool { return strings.EqualFold(s.Name, section) })
 	if i < 0 {
-		i = len(file.Groups)
-		file.Groups = append(file.Groups, &confdb.Group{Name: section})
+		i = len(file.Sections)
+		file.Sections = append(file.Sections, &confdb.FileSection{Name: section})
 	}
-	group := file.Groups[i]
-	for _, entry := range group.Entries {
+	found := file.Sections[i]
+	for _, entry := range found.Entries {
 		if strings.EqualFold(entry.Key, key) {
 			entry.Value = value
 			return
 		}
 	}
-	group.Entries = append(group.Entries, &confdb.Entry{Key: key, Value: value})
+	found.Entries = append(found.Entries, &confdb.Entry{Key: key, Value: value})
 }
 
 func snippetText(file *confdb.File) string {
 	var text strings.Builder
 	text.WriteString(levelHeader)
-	for _, group := range file.Groups {
-		fmt.Fprintf(&text, "[%s]\n", group.Name)
-		for _, entry := range group.Entries {
+	for _, section := range file.Sections {
+		fmt.Fprintf(&text, "[%s]\n", section.Name)
+		for _, entry := range section.Entries {
 			fmt.Fprintf(&text, "%s = %s\n", entry.Key, entry.Value)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func (t *tool) secretsCommand() *cobra.Command {
-	c := group(&cobra.Command{
+	c := parent(&cobra.Command{
 		Use:   "secrets COMMAND",
 		Short: "Keep secrets in the secrets service",
 		Long: "Keep secrets in the secrets service, each user's own.\n" +
@@ -26,8 +26,9 @@ func (t *tool) secretsCommand() *cobra.Command {
 	return c
 }
 
-// base adds the flag --uid to a command and returns what tells, when that has
-// been parsed, below which path of the service the secrets are.
+// base adds the flag --uid to a command. It returns a function for use after
+// the flags have been parsed: the path of the service below which the secrets
+// of the chosen user are.
 func base(c *cobra.Command) func() string {
 	uid := c.Flags().Uint32("uid", 0, "the secrets of user `UID` instead of one's own; for root")
 	return func() string {

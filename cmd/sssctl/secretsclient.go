@@ -15,7 +15,7 @@ import (
 	"gosssd/secrets"
 )
 
-// The forms in which the service takes and gives.
+// The content types in which the service takes and returns secrets.
 const (
 	jsonType  = "application/json"
 	octetType = "application/octet-stream"
@@ -26,7 +26,7 @@ type request struct {
 	method string
 	base   string // "/secrets/", or what root may ask for
 	name   string // below base; a container's ends in a slash
-	form   string // Content-Type, also of what is asked for
+	form   string // Content-Type of the request, and of the answer that is wanted
 	body   []byte
 }
 

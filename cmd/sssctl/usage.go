@@ -109,17 +109,17 @@ func usageLine(c *cobra.Command) string {
 	return "Usage: " + strings.TrimSpace(strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use) + " [OPTION...]"
 }
 
-// noSuchCommand is the error for a word that names no command of a group.
-func noSuchCommand(group *cobra.Command, args []string) error {
+// noSuchCommand is the error for a word that names no command.
+func noSuchCommand(parent *cobra.Command, args []string) error {
 	text := fmt.Sprintf("there is no command %q", args[0])
 	var names []string
-	for _, sub := range group.Commands() {
+	for _, sub := range parent.Commands() {
 		names = append(names, sub.Name())
 	}
 	if near := confdb.Nearest(args[0], names); near != "" {
 		text += fmt.Sprintf("; did you mean '%s'?", near)
 	}
-	return &usageError{group, fmt.Sprintf("%s\n'%s --help' lists the commands", text, group.CommandPath())}
+	return &usageError{parent, fmt.Sprintf("%s\n'%s --help' lists the commands", text, parent.CommandPath())}
 }
 
 // printUsageError says what is wrong with a command line, and how it is to be.
@@ -130,9 +130,9 @@ func printUsageError(w io.Writer, err *usageError) {
 	}
 }
 
-// group makes a command of others: without one of them it prints its usage on
-// stderr and fails.
-func group(c *cobra.Command) *cobra.Command {
+// parent makes a command that only has commands below it: without the name of
+// one it prints its usage on stderr and fails.
+func parent(c *cobra.Command) *cobra.Command {
 	c.Args = cobra.ArbitraryArgs
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -130,10 +130,10 @@ func asLibini(text []byte, libini string) (record string, reasons []string) {
 	case len(text) == 0:
 		return "error 8 1\n", []string{emptyFile}
 	}
-	for _, group := range file.Groups {
-		record += "section" + hex(group.Name) + "\n"
-		for i, entry := range group.Entries {
-			if group.Implicit && i == 0 {
+	for _, section := range file.Sections {
+		record += "section" + hex(section.Name) + "\n"
+		for i, entry := range section.Entries {
+			if section.Implicit && i == 0 {
 				reasons = append(reasons, lostOption)
 				continue
 			}
