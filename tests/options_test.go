@@ -299,7 +299,7 @@ func other(option *confdb.Option) string {
 		return strconv.FormatBool(option.Default != "true")
 	case confdb.Int, confdb.Duration:
 		n, _ := strconv.ParseInt(option.Default, 0, 64)
-		return strconv.FormatInt(n+1, 10)
+		return strconv.FormatInt(max(n+1, option.Min), 10)
 	case confdb.Word:
 		i := slices.IndexFunc(option.Words, func(word string) bool { return word != option.Default })
 		return option.Words[i]
