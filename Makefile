@@ -1,4 +1,4 @@
-# make run, make test, make build, make bench, make install: see README.md.
+# make run, make test, make build, make bench, make install use-kcm: see README.md.
 VERSION := 0.1.0
 export CGO_ENABLED ?= 0
 GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd'
@@ -20,8 +20,12 @@ unitdir = $(prefix)/lib/systemd/system
 build:
 	go build $(GOFLAGS_BUILD) -o $(BIN)/ $(PROGRAMS)
 
-# Directories that exist keep their modes.
+# Directories that exist keep their modes. sssd_be is of SSSD's own packages.
 install: build
+	@if [ -e '$(DESTDIR)$(libexecdir)/sssd/sssd_be' ] && [ '$(REPLACE_SSSD)' != yes ]; then \
+	  echo "install: SSSD's own sssd is installed here. This build would take its place, and there would be no" >&2; \
+	  echo "users, logins and sudo rules of its domains any more: see README.md, or set REPLACE_SSSD=yes" >&2; exit 1; \
+	fi
 	install -D -t '$(DESTDIR)$(sbindir)' $(BIN)/sssd $(BIN)/sssctl
 	install -D -t '$(DESTDIR)$(libexecdir)/sssd' $(patsubst %,$(BIN)/%,$(filter sssd_%,$(notdir $(PROGRAMS))))
 	for unit in packaging/systemd/*.socket packaging/systemd/*.service; do \
@@ -30,7 +34,12 @@ install: build
 	    "$$unit" | install -D -m 644 /dev/stdin '$(DESTDIR)$(unitdir)'/"$${unit##*/}" || exit 1; \
 	done
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/sssd-kcm' packaging/kcm_default_ccache
-	install -D -m 644 packaging/logrotate '$(DESTDIR)/etc/logrotate.d/sssd'
+	@other=$$(grep -ls '^/var/log/sssd/' '$(DESTDIR)'/etc/logrotate.d/* | grep -v '/sssd$$' | head -n 1); \
+	if [ -n "$$other" ]; then \
+	  echo "install: $$other rotates the logs; a second entry would keep logrotate from all of them"; \
+	else \
+	  install -D -m 644 packaging/logrotate '$(DESTDIR)/etc/logrotate.d/sssd'; \
+	fi
 	for shell in bash zsh fish; do $(BIN)/sssctl completion $$shell >$(BIN)/sssctl.$$shell || exit 1; done
 	install -D -m 644 $(BIN)/sssctl.bash '$(DESTDIR)$(bashcompdir)/sssctl'
 	install -D -m 644 $(BIN)/sssctl.zsh '$(DESTDIR)$(zshcompdir)/_sssctl'
@@ -41,6 +50,10 @@ install: build
 	while read -r mode dir; do \
 	  [ -d '$(DESTDIR)'"$$dir" ] || install -d -m "$$mode" '$(DESTDIR)'"$$dir" || exit 1; \
 	done < packaging/directories
+
+# KCM: becomes the default of Kerberos programs; packaging/use-kcm --undo is the way back.
+use-kcm:
+	DESTDIR='$(DESTDIR)' packaging/use-kcm
 
 # The directory comes from the environment, where any name is safe.
 export DIR
@@ -64,4 +77,4 @@ bench: build
 clean:
 	rm -rf bin build
 
-.PHONY: build install run test bench clean
+.PHONY: build install use-kcm run test bench clean

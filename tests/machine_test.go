@@ -55,11 +55,6 @@ func bootMachine(t *testing.T, conf string) *machine {
 // for the KDC and for the target to boot to.
 func install() error {
 	installed.tree = filepath.Join(scratch, "installed")
-	make := exec.Command("make", "-C", "..", "install", "DESTDIR="+installed.tree, "BIN="+filepath.Join(scratch, "install"))
-	make.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := make.CombinedOutput(); err != nil {
-		return fmt.Errorf("make install: %w\n%s", err, out)
-	}
 	clients, err := os.ReadFile(filepath.Join(scratch, "realm/krb5.conf"))
 	if err != nil {
 		return err
@@ -67,7 +62,7 @@ func install() error {
 	kdc := fmt.Sprintf("[Service]\nExecStart=/srv/realm.sh /srv/realm %d\n", realm.port)
 	target := "[Unit]\nRequires=basic.target\nAfter=basic.target\nWants=gosssd-kdc.service\n"
 	for name, text := range map[string]string{
-		"etc/krb5.conf":                         "includedir /etc/krb5.conf.d\n" + string(clients),
+		"etc/krb5.conf":                         string(clients), // without includedir, as Debian's
 		"etc/systemd/system/gosssd-kdc.service": kdc,
 		"etc/systemd/system/gosssd-test.target": target,
 	} {
@@ -79,14 +74,25 @@ func install() error {
 			return err
 		}
 	}
+	if out, err := makeInstall(installed.tree, "use-kcm"); err != nil {
+		return fmt.Errorf("make install use-kcm: %w\n%s", err, out)
+	}
 	copied := exec.Command("sh", "-euc", `cd "$1"
-		mkdir -p srv etc/krb5.conf.d; chmod 755 etc/krb5.conf.d; cp usr/share/sssd-kcm/kcm_default_ccache etc/krb5.conf.d/
+		mkdir -p srv
 		cp "$OLDPWD/realm.sh" srv/; cp -a "$2" srv/realm`,
 		"sh", installed.tree, filepath.Join(scratch, "realm"))
 	if out, err := copied.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
+}
+
+// makeInstall runs make install with more arguments.
+func makeInstall(destdir string, args ...string) (output []byte, err error) {
+	args = append([]string{"-C", "..", "install", "DESTDIR=" + destdir, "BIN=" + filepath.Join(scratch, "install")}, args...)
+	cmd := exec.Command("make", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return cmd.CombinedOutput()
 }
 
 // boot returns when systemd has started all it was asked to.

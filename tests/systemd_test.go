@@ -3,6 +3,7 @@ package tests
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -29,6 +30,25 @@ func TestStartingTheSocketOfKCMIsEnoughForAClient(t *testing.T) {
 	expect(t, m.sh(0, `cat /var/log/sssd/sssd_kcm.log`), "built-in defaults are in force; start sssd")
 	m.sh(0, `systemctl stop sssd-kcm sssd-secrets`)
 	expect(t, m.sh(someone, `klist`), "host/server.example.test@EXAMPLE.TEST")
+}
+
+// TestTheTwoLinesOfTheReadmeInstallIt runs the second on a machine that was
+// made by the first, over Debian's krb5.conf.
+func TestTheTwoLinesOfTheReadmeInstallIt(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, second, found := strings.Cut(string(readme), "\n    make install use-kcm\n    ")
+	second, _, _ = strings.Cut(second, "\n")
+	if !found || !strings.HasPrefix(second, "systemctl enable --now ") {
+		t.Fatalf("the README does not say how to install, but: %s", second)
+	}
+	m := bootMachine(t, "[sssd]\n")
+	m.sh(0, second)
+	expect(t, m.sh(someone, kinit+`; klist`), "Ticket cache: KCM:20001", "krbtgt/EXAMPLE.TEST@EXAMPLE.TEST")
+	expect(t, m.sh(0, `systemctl is-enabled sssd sssd-kcm.socket`), "enabled\nenabled\n")
+	expect(t, m.sh(0, `sssctl status`), "kcm      running")
 }
 
 func TestUnitsAreAcceptedAndConfined(t *testing.T) {
