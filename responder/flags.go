@@ -139,6 +139,9 @@ func (f *LogFlags) Args() []string {
 // SetDestination changes where to log.
 func (f *LogFlags) SetDestination(to string) error { return f.logger.Set(to) }
 
+// ToStderr reports whether the log goes to stderr.
+func (f *LogFlags) ToStderr() bool { return f.logger == "stderr" }
+
 // number is an integer option that knows whether it was given.
 type number struct {
 	value int64

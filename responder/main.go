@@ -91,7 +91,7 @@ func (h inherited) serve(d Descriptor, construct Constructor, flags flags) int {
 // the options of the log are known.
 func failEarly(d Descriptor, f flags, code int, err error) int {
 	fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
-	if defaults, defaultsErr := confdb.NewSnapshot(d.schema(), nil); defaultsErr == nil && f.LogFlags.logger != "stderr" {
+	if defaults, defaultsErr := confdb.NewSnapshot(d.schema(), nil); defaultsErr == nil && !f.LogFlags.ToStderr() {
 		openLog(d, f, defaults).Fatal("cannot start", "error", err)
 	}
 	return code

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -36,6 +37,19 @@ func TestInstallLeavesSSSDsOwnPackagesAlone(t *testing.T) {
 	}
 	if out, err := makeInstall(dir, "REPLACE_SSSD=yes"); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestShellsFindTheirCompletion(t *testing.T) {
+	needProgram(t, "make")
+	dir := lay(t, nil)
+	if out, err := makeInstall(dir); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, script := range []string{"bash-completion/completions/sssctl", "zsh/site-functions/_sssctl", "fish/vendor_completions.d/sssctl.fish"} {
+		if text, err := os.ReadFile(dir + "/usr/share/" + script); err != nil || !strings.Contains(string(text), "__complete") {
+			t.Errorf("%s: %d bytes, %v", script, len(text), err)
+		}
 	}
 }
 

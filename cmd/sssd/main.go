@@ -98,7 +98,7 @@ func load(f flags) (*confdb.Config, int) {
 		return nil, fail(exitConfig, errors.New("the configuration is not used; a running sssd and its responders go on with theirs"))
 	}
 	for _, finding := range config.Findings {
-		if finding.Kind.Loud() {
+		if finding.Kind.Loud() && (f.genconf || !f.log.ToStderr()) { // else the log says it there
 			fmt.Fprintf(os.Stderr, "sssd: warning: %v\n", finding)
 		}
 	}

@@ -1,0 +1,95 @@
+package confdb
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// The errors of parseInt.
+var (
+	errNotInteger = errors.New("not an integer")
+	errTooLarge   = errors.New("too large")
+)
+
+// parseInt reads decimal, 0x hexadecimal and, after a leading zero, octal, as
+// SSSD does, which calls strtol.
+func parseInt(text string) (int64, error) {
+	digits, negative := strings.CutPrefix(text, "-")
+	if !negative {
+		digits = strings.TrimPrefix(text, "+")
+	}
+	base := 10
+	if hex, isHex := strings.CutPrefix(strings.ToLower(digits), "0x"); isHex {
+		digits, base = hex, 16
+	} else if isOctal(text) {
+		if strings.Trim(digits, "0123456789") == "" && strings.ContainsAny(digits, "89") {
+			return 0, fmt.Errorf("%s begins with a zero, which means octal, and has the digit 8 or 9; write %s", quoted(text), strings.TrimLeft(digits, "0"))
+		}
+		base = 8
+	}
+	n, err := strconv.ParseUint(digits, base, 63)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, errTooLarge
+	case err != nil:
+		return 0, errNotInteger
+	case negative:
+		return -int64(n), nil
+	}
+	return int64(n), nil
+}
+
+// isOctal reports whether text has the leading zero that makes a number octal.
+func isOctal(text string) bool {
+	digits := strings.TrimLeft(text, "+-")
+	return len(digits) > 1 && digits[0] == '0' && digits[1] != 'x' && digits[1] != 'X'
+}
+
+// parseSeconds reads seconds, or a sequence of numbers with d, h, m or s as
+// in krb5's deltat: 60m, 1h, 1d12h.
+func parseSeconds(text string) (int64, error) {
+	n, err := parseInt(text)
+	if err == nil && isOctal(text) {
+		return 0, fmt.Errorf("%s begins with a zero, which could mean octal; write it without", quoted(text))
+	}
+	if err == nil || !errors.Is(err, errNotInteger) {
+		return n, err
+	}
+	var total int64
+	units := "dhms" // those that may still follow
+	for rest := strings.ToLower(text); rest != ""; {
+		i := strings.IndexAny(rest, units)
+		if i < 1 {
+			return 0, notDuration(text)
+		}
+		n, err := strconv.ParseUint(rest[:i], 10, 31)
+		if errors.Is(err, strconv.ErrRange) {
+			return 0, errTooLarge
+		} else if err != nil {
+			return 0, notDuration(text)
+		}
+		// Below 2³¹ days and some: far from an overflow.
+		total += int64(n) * unitSeconds(rest[i])
+		units = units[strings.IndexByte(units, rest[i])+1:]
+		rest = rest[i+1:]
+	}
+	return total, nil
+}
+
+func unitSeconds(unit byte) int64 {
+	switch unit {
+	case 'd':
+		return 24 * 60 * 60
+	case 'h':
+		return 60 * 60
+	case 'm':
+		return 60
+	}
+	return 1
+}
+
+func notDuration(text string) error {
+	return fmt.Errorf("%s is not a duration, expected seconds or a form like 60m, 1h, 1d12h", quoted(text))
+}
