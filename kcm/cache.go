@@ -12,8 +12,10 @@ import (
 
 // state is what one user has at one moment.
 type state struct {
+	uid       uint32        // whose they are
 	caches    []*cache      // in the order of their creation
 	preferred protocol.UUID // the cache that SET_DEFAULT_CACHE chose, or zero
+	previous  protocol.UUID // the default as long as the chosen one has no principal, or zero
 	nextCache uint64        // sequence number of the next cache
 	imported  []byte        // root's only: digest of the database of SSSD that was imported
 }
@@ -25,6 +27,8 @@ type cache struct {
 	seq        uint64 // order of creation among the user's caches
 	gid        uint32
 	mode       uint16
+	generated  bool   // the name is of GEN_NEW: a login's, or kinit's for one more principal
+	ended      bool   // it has expired and was emptied; the header stays
 	offset     int32  // seconds the KDC's clock is ahead
 	principal  []byte // as it came; nil while it is not known
 	entries    []entry
@@ -69,18 +73,6 @@ func (s *state) byID(id protocol.UUID) *cache {
 		}
 	}
 	return nil
-}
-
-// defaultCache is the one that was chosen, or else the oldest; nil if there
-// is none at all.
-func (s *state) defaultCache() *cache {
-	if c := s.byID(s.preferred); c != nil {
-		return c
-	}
-	if len(s.caches) == 0 {
-		return nil
-	}
-	return s.caches[0]
 }
 
 // credentialID makes the identifier of a credential out of its cache's and

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +35,9 @@ type collection struct {
 	queue   sync.Mutex
 	waiting []*waiting
 
-	naming   sync.Mutex
-	lastName uint32 // number of the last name that newName gave away; 0: none yet
+	naming      sync.Mutex
+	lastName    uint32 // number of the last name that newName gave away; 0: none yet
+	firstNumber uint32 // the number before that of the first
 }
 
 // waiting is a change that waits for its turn.
@@ -96,6 +98,7 @@ func (c *collection) load(ctx context.Context) (*state, error) {
 		return nil, c.loadErr.err
 	}
 	c.loadErr = failure{}
+	s.uid = c.uid
 	for _, d := range damaged {
 		c.users.log.Error("a damaged record is left alone", "uid", c.uid, "record", d.key, "error", d.err)
 	}
@@ -234,6 +237,9 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 	c.users.census.settle(c.uid, len(e.caches), e.reserved)
 	published := e.state
 	c.publish(&published)
+	for _, gone := range e.purged {
+		c.users.tellPurged(c.uid, gone)
+	}
 	for _, ev := range e.events {
 		name, principal := ev.cache.texts()
 		c.users.signal(ev.member, c.uid, name, principal)
@@ -256,6 +262,7 @@ func (c *collection) newName(s *state, random io.Reader) (string, error) {
 			return "", fmt.Errorf("random number for a name: %w", err)
 		}
 		c.lastName = binary.BigEndian.Uint32(b[:]) % firstNames
+		c.firstNumber = c.lastName
 	}
 	for {
 		c.lastName++
@@ -266,4 +273,16 @@ func (c *collection) newName(s *state, random io.Reader) (string, error) {
 			return string(name), nil
 		}
 	}
+}
+
+// generated reports whether newName has given this name away.
+func (c *collection) generated(name []byte) bool {
+	owner, digits, _ := strings.Cut(string(name), ":")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || owner != strconv.FormatUint(uint64(c.uid), 10) || digits != strconv.FormatUint(n, 10) {
+		return false
+	}
+	c.naming.Lock()
+	defer c.naming.Unlock()
+	return c.firstNumber < uint32(n) && uint32(n) <= c.lastName
 }

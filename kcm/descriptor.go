@@ -67,7 +67,7 @@ func options() []confdb.Option {
 		{Key: "purge_expired_credentials_interval", Kind: confdb.Duration, Default: "600", Unit: "s", Live: true,
 			Text: "How often expired credentials and caches are removed; 0 is never"},
 		{Key: "purge_expired_grace", Kind: confdb.Duration, Default: "86400", Unit: "s", Live: true,
-			Text: "How long a cache outlives its ticket-granting ticket, so that kinit still knows whose it was"},
+			Text: "How long an expired cache keeps its principal, so that kinit still knows whose it was; the default cache is emptied then and stays"},
 		{Key: "containers_nest_level", Kind: confdb.Int, Default: "4",
 			NotServed: "caches are not nested in containers; [secrets/kcm] has the option of the secrets service",
 			Text:      "Not served: how deep containers may be nested"},

@@ -14,6 +14,7 @@ type edit struct {
 	state
 	records  map[string][]byte
 	events   []event
+	purged   []purged
 	reserved int // caches counted with the census for this edit
 }
 
@@ -29,6 +30,7 @@ func (e *edit) join(fork *edit) {
 	e.state = fork.state
 	maps.Copy(e.records, fork.records)
 	e.events = append(e.events, fork.events...)
+	e.purged = append(e.purged, fork.purged...)
 	e.reserved += fork.reserved
 }
 
@@ -63,7 +65,7 @@ func (e *edit) header(c *cache) {
 func (e *edit) empty(c *cache) *cache {
 	e.forget(c)
 	next := c.copy()
-	next.entries, next.damaged = nil, nil
+	next.entries, next.damaged, next.ended = nil, nil, false
 	next.firstCred = c.nextCred
 	next.size, next.extra = int64(c.headerSize), 0
 	return next
@@ -85,23 +87,18 @@ func (e *edit) remove(c *cache) {
 	e.records[headerKey(c.id)] = nil
 	e.caches = slices.DeleteFunc(slices.Clone(e.caches), func(other *cache) bool { return other.id == c.id })
 	if e.preferred == c.id {
-		e.choose(protocol.UUID{})
+		e.forgetChoice(c)
 	}
 	e.tell(destroyed, c)
 }
 
-// choose makes the cache with this UUID the default; zero chooses none.
-func (e *edit) choose(id protocol.UUID) {
-	e.preferred = id
-	if id == (protocol.UUID{}) {
-		e.records[defaultKey] = nil
-	} else {
-		e.records[defaultKey] = id[:]
-	}
-}
-
 // store adds cred to c, in the place of the one it replaces.
 func (e *edit) store(c *cache, cred *credential) *cache {
+	if c.ended && !cred.Server.IsConfig() {
+		c = c.copy()
+		c.ended = false
+		e.header(c)
+	}
 	next, _ := c.with(cred)
 	e.records[credentialKey(next.id, cred.seq)] = cred.record
 	e.replace(next)

@@ -51,21 +51,28 @@ func TestPurge(t *testing.T) {
 			after: 24 * time.Hour, want: map[string]int{"1000": 1},
 		},
 		"the grace is over": {
-			given: func(c *client) { c.stock("1000", "a", map[string]int{krbtgt: 100}) },
-			after: 24*time.Hour + 101*time.Second, want: map[string]int{},
+			given: func(c *client) {
+				c.stock("1000", "a", map[string]int{krbtgt: 100, "host/a": 100})
+				c.stock("1000:b", "b", map[string]int{krbtgt: 100})
+			},
+			after: 24*time.Hour + 101*time.Second, want: map[string]int{"1000": 0},
 		},
 		"there is no grace": {
-			set:   conf{"purge_expired_grace": "0"},
-			given: func(c *client) { c.stock("1000", "a", map[string]int{krbtgt: 100}) },
-			after: 101 * time.Second, want: map[string]int{},
-		},
-		"a valid cache of the same principal takes the grace away": {
+			set: conf{"purge_expired_grace": "0"},
 			given: func(c *client) {
-				c.stock("1000:old", "a", map[string]int{krbtgt: 100})
-				c.stock("1000:new", "a", map[string]int{krbtgt: 1000})
-				c.stock("1000:other", "b", map[string]int{krbtgt: 100})
+				c.stock("1000:a", "a", map[string]int{krbtgt: 100})
+				c.stock("1000:b", "b", map[string]int{krbtgt: 100})
 			},
-			after: 101 * time.Second, want: map[string]int{"1000:new": 1, "1000:other": 1},
+			after: 101 * time.Second, want: map[string]int{"1000:a": 0},
+		},
+		"a named cache stays for the grace beside a valid one of its principal": {
+			given: func(c *client) {
+				c.stock("1000:new", "a", map[string]int{krbtgt: 1000})
+				c.stock("1000:old", "a", map[string]int{krbtgt: 100})
+				c.stock("1000", "a", map[string]int{krbtgt: 100})
+				c.must(protocol.OpSetDefaultCache, name("1000:new"))
+			},
+			after: 101 * time.Second, want: map[string]int{"1000:new": 1, "1000:old": 1, "1000": 1},
 		},
 		"an empty cache of the same principal does not": {
 			given: func(c *client) {

@@ -78,7 +78,11 @@ func (s *Server) purgeExpired(ctx context.Context) {
 		s.users.log.Error("expired credentials stay", "error", err)
 		return
 	}
-	now := s.now().Unix()
+	now := s.clock.confirmed(s.lookOfClocks())
+	s.tellDoubt()
+	if now == 0 {
+		return
+	}
 	for _, c := range everyone {
 		if c.published.Load() == nil && c.due.Load() > now {
 			continue
@@ -100,6 +104,27 @@ func (s *Server) purgeUser(ctx context.Context, c *collection, now int64) error 
 			return nil
 		})
 	})
+}
+
+// lookOfClocks is the interval by which the wall clock is judged; where nothing
+// is purged, as long as it is by default.
+func (s *Server) lookOfClocks() time.Duration {
+	if interval := s.settings.Load().purgeInterval; interval > 0 {
+		return interval
+	}
+	return 10 * time.Minute
+}
+
+// tellDoubt logs that the wall clock has come into doubt, and that it is out of it.
+func (s *Server) tellDoubt() {
+	doubted := s.clock.doubted()
+	switch {
+	case doubted && !s.doubted:
+		s.users.log.Warn("the wall clock has stepped forward: until it is confirmed nothing that expired by the step is removed", "now", s.now().Format(time.RFC3339))
+	case !doubted && s.doubted:
+		s.users.log.Warn("the wall clock is believed again", "now", s.now().Format(time.RFC3339))
+	}
+	s.doubted = doubted
 }
 
 // look shows f the state of a collection. One that was not in memory before
@@ -158,7 +183,7 @@ func (s *Server) evict(c *collection) bool {
 func (s *Server) purgeEveryone(ctx context.Context) bool {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
-	now := s.now().Unix()
+	now := s.clock.likely(s.lookOfClocks())
 	if s.swept == now {
 		return s.sweptSome
 	}
@@ -169,10 +194,10 @@ func (s *Server) purgeEveryone(ctx context.Context) bool {
 		return false
 	}
 	for _, c := range everyone {
-		removed := 0
+		gone := 0
 		err := s.look(ctx, c, func(*state) error {
 			return c.apply(ctx, func(e *edit) error {
-				removed = e.purgeCaches(now)
+				gone = e.purgeCaches(now, "max_ccaches")
 				return nil
 			})
 		})
@@ -180,7 +205,7 @@ func (s *Server) purgeEveryone(ctx context.Context) bool {
 			s.users.log.Error("expired caches stay", "uid", c.uid, "error", err)
 			continue
 		}
-		s.sweptSome = s.sweptSome || removed > 0
+		s.sweptSome = s.sweptSome || gone > 0
 	}
 	return s.sweptSome
 }

@@ -41,11 +41,13 @@ func (l *loader) add(key string, record []byte) error {
 		return nil
 	}
 	if key == defaultKey {
-		if len(record) != len(l.state.preferred) {
+		const one = len(l.state.preferred)
+		if len(record) != one && len(record) != 2*one {
 			l.damage(key, protocol.ErrMalformed)
 			return nil
 		}
 		copy(l.state.preferred[:], record)
+		copy(l.state.previous[:], record[one:])
 		return nil
 	}
 	id, seq, isHeader, err := parseKey(key)

@@ -112,8 +112,8 @@ func (s *session) change(ctx context.Context, name []byte, f func(*edit, *cache)
 }
 
 // create lets f change the cache called name, or make it: then it is given
-// nil. Where a limit on the number of caches is in the way, expired ones are
-// removed and f is tried again.
+// nil. Where the limit on the caches of all users is in the way, expired ones
+// are removed and f is tried again; at last an earlier login's cache may go.
 func (s *session) create(ctx context.Context, name []byte, f func(*edit, *cache) error) error {
 	if err := s.in.Err(); err != nil {
 		return err
@@ -146,6 +146,11 @@ func (s *session) create(ctx context.Context, name []byte, f func(*edit, *cache)
 	err = owner.apply(ctx, change)
 	if errors.Is(err, errFull) && s.server.purgeEveryone(ctx) {
 		err = owner.apply(ctx, change)
+	}
+	if errors.Is(err, errFull) {
+		s.supersede = true
+		err = owner.apply(ctx, change)
+		s.supersede = false
 	}
 	return err
 }

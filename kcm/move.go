@@ -157,6 +157,7 @@ func readElsewhere(ctx context.Context, store Store, uid uint32) (old *state, re
 		return nil, nil, 0, err
 	}
 	old, unread := records.finish()
+	old.uid = uid
 	for _, d := range unread {
 		delete(removal, d.key)
 	}
@@ -186,7 +187,7 @@ func (e *edit) takeOver(old *state) (moved, dropped uint32) {
 		moved++
 	}
 	if alone && old.preferred != (protocol.UUID{}) && e.byID(old.preferred) != nil {
-		e.choose(old.preferred)
+		e.setDefault(old.preferred, old.previous)
 	}
 	return moved, dropped
 }

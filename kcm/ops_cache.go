@@ -63,12 +63,16 @@ func (s *session) initialize(ctx context.Context) error {
 
 // newCache adds a cache, if the limits allow it.
 func (s *session) newCache(e *edit, name, principal []byte) (*cache, error) {
-	if err := s.server.makeRoom(e); err != nil {
+	heir, err := s.server.makeRoom(e, principal, s.supersede)
+	if err != nil {
 		return nil, err
 	}
 	c, err := s.addCache(e, name, principal)
 	if err != nil {
 		return nil, err
+	}
+	if heir {
+		e.choose(c)
 	}
 	return s.server.fit(e, c)
 }
@@ -87,7 +91,12 @@ func (s *session) addCache(e *edit, name, principal []byte) (*cache, error) {
 	if s.peer.UID == rootUID && ownerOf(name) != rootUID {
 		gid = NoGID
 	}
-	return e.add(id, string(name), gid, principal), nil
+	c := e.add(id, string(name), gid, principal)
+	if s.collectionOf(name).generated(name) {
+		c.generated = true
+		e.header(c)
+	}
+	return c, nil
 }
 
 // replace makes a cache or exchanges the whole content of one, in one commit:

@@ -35,10 +35,10 @@ func (s *session) store(ctx context.Context) error {
 }
 
 // removeBare removes a cache without tickets: the kinit that began it has
-// just been refused.
+// just been refused. The default stays if another would take its place.
 func (s *session) removeBare(ctx context.Context, name []byte) error {
 	return s.change(ctx, name, func(e *edit, c *cache) error {
-		if !c.hasTickets() {
+		if !c.hasTickets() && (len(e.caches) == 1 || e.defaultCache() != c) {
 			e.remove(c)
 		}
 		return nil

@@ -74,7 +74,7 @@ func (s *session) setDefaultCache(ctx context.Context) error {
 			}
 		}
 		if e.preferred != c.id {
-			e.choose(c.id)
+			e.choose(c)
 		}
 		return nil
 	})

@@ -63,18 +63,27 @@ func (s *Server) give(ctx context.Context, id protocol.UUID, from, to *collectio
 }
 
 func (s *Server) receive(e *edit, c *cache, gid uint32) error {
-	if earlier := e.byID(c.id); earlier != nil {
+	preferred, previous := e.preferred, e.previous
+	earlier := e.byID(c.id)
+	if earlier != nil {
 		e.remove(earlier)
 	}
 	if e.byName([]byte(c.name)) != nil {
 		return errNameTaken
 	}
-	if err := s.makeUserRoom(e); err != nil {
+	heir, err := s.makeUserRoom(e, c.principal)
+	if err != nil {
 		return err
 	}
 	added := e.add(c.id, c.name, gid, c.principal)
-	added.offset, added.mode = c.offset, c.mode
+	added.offset, added.mode, added.generated, added.ended = c.offset, c.mode, c.generated, c.ended
 	e.header(added)
 	e.fill(added, c.credentials())
+	switch {
+	case earlier != nil && preferred == c.id:
+		e.setDefault(preferred, previous)
+	case heir:
+		e.choose(added)
+	}
 	return nil
 }

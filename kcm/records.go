@@ -11,7 +11,7 @@ import (
 
 // Keys of a user's records.
 const (
-	defaultKey    = "default"  // the UUID of the chosen cache
+	defaultKey    = "default"  // the UUID of the chosen cache, and of the default before if that is in force still
 	importedKey   = "imported" // of root: the digest of the database that was imported
 	cachePrefix   = "ccache/"  // then the UUID of a cache: its header; then "/" and a sequence number: a credential
 	seqDigits     = 16
@@ -54,6 +54,12 @@ func parseKey(key string) (id protocol.UUID, seq uint64, isHeader bool, err erro
 	return id, seq, false, nil
 }
 
+// What stands above the permissions in the mode of a header.
+const (
+	generatedBit = 1 << 14
+	endedBit     = 1 << 15
+)
+
 // encodeHeader writes what is known of c besides its credentials. Behind the
 // version: sequence number, first credential, gid, mode, offset, name with
 // its length, and the principal if there is one.
@@ -63,7 +69,14 @@ func encodeHeader(c *cache) []byte {
 	b = binary.BigEndian.AppendUint64(b, c.seq)
 	b = binary.BigEndian.AppendUint64(b, c.firstCred)
 	b = binary.BigEndian.AppendUint32(b, c.gid)
-	b = binary.BigEndian.AppendUint16(b, c.mode)
+	mode := c.mode
+	if c.generated {
+		mode |= generatedBit
+	}
+	if c.ended {
+		mode |= endedBit
+	}
+	b = binary.BigEndian.AppendUint16(b, mode)
 	b = binary.BigEndian.AppendUint32(b, uint32(c.offset))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(c.name)))
 	b = append(b, c.name...)
@@ -81,7 +94,8 @@ func decodeHeader(id protocol.UUID, b []byte) (*cache, error) {
 	c.firstCred = uint64(r.Uint32())<<32 | uint64(r.Uint32())
 	c.nextCred = c.firstCred
 	c.gid = r.Uint32()
-	c.mode = r.Uint16()
+	mode := r.Uint16()
+	c.mode, c.generated, c.ended = mode&permissions, mode&generatedBit != 0, mode&endedBit != 0
 	c.offset = r.Int32()
 	c.name = string(r.Data())
 	if r.Len() > 0 {

@@ -31,10 +31,12 @@ type rig struct {
 	server  *Server
 	store   *fakeStore
 	clock   atomic.Int64
+	stepped atomic.Int64              // seconds by which clock, the wall clock, was set forward
 	earlier atomic.Pointer[fakeStore] // the storage before; nil if there is none
 	sssd    atomic.Pointer[[]byte]    // the database of SSSD's own sssd_kcm; nil if there is none
 	logged  *buffer
 	signals *buffer
+	random  *randomness
 
 	traceAll bool // clients from now on log everything
 }
@@ -46,6 +48,7 @@ type conf map[string]string
 func newRig(t testing.TB, set conf) *rig {
 	t.Helper()
 	r := &rig{t: t, store: &fakeStore{Memory: NewMemory(), volatile: set["ccache_storage"] == StorageMemory}, logged: &buffer{}, signals: &buffer{written: make(chan struct{}, 1)}}
+	r.random = &randomness{source: rand.NewChaCha8([32]byte{1})}
 	r.clock.Store(startOfTime)
 	r.start(set)
 	return r
@@ -62,7 +65,9 @@ func (r *rig) start(set conf) {
 	}
 	open := func(string) (Store, error) { return r.store, r.store.fail("open") }
 	now := func() time.Time { return time.Unix(r.clock.Load(), 0) }
-	server := newServer(service, Stores{Open: open, OpenExisting: r.openExisting, SSSD: r.openSSSD, Group: func(uint32) uint32 { return 7 }}, now, &randomness{source: rand.NewChaCha8([32]byte{1})})
+	monotonic := func() time.Duration { return time.Duration(r.clock.Load()-r.stepped.Load()) * time.Second }
+	server := newServer(service, Stores{Open: open, OpenExisting: r.openExisting, SSSD: r.openSSSD, Group: func(uint32) uint32 { return 7 }}, now, monotonic, r.random)
+	server.clock.confirm()
 	r.server = server
 	r.t.Cleanup(func() {
 		if err := server.Close(); err != nil {
@@ -97,6 +102,19 @@ func snapshot(t testing.TB, set conf) *confdb.Snapshot {
 }
 
 func (r *rig) pass(d time.Duration) { r.clock.Add(int64(d / time.Second)) }
+
+// step sets the wall clock forward, or back.
+func (r *rig) step(d time.Duration) {
+	r.stepped.Add(int64(d / time.Second))
+	r.pass(d)
+}
+
+// confirm makes the clock what it is some time after a start.
+func (c *clock) confirm() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fresh = false
+}
 
 // fakeStore is a Memory that fails and blocks on demand.
 type fakeStore struct {

@@ -16,9 +16,12 @@ type Server struct {
 	users    *users
 	settings atomic.Pointer[settings]
 	now      func() time.Time
+	clock    *clock
 	random   io.Reader
 	requests atomic.Uint64
 	failures atomic.Uint64
+
+	doubted bool // the keeper has said that the wall clock is in doubt; its own
 
 	stores Stores
 	moving sync.Mutex // held while caches are brought from another storage
@@ -61,13 +64,14 @@ type Stores struct {
 // be usable by many goroutines at once.
 func New(stores Stores, now func() time.Time, random io.Reader) responder.Constructor {
 	return func(service *responder.Service) (responder.Handler, error) {
-		return newServer(service, stores, now, random), nil
+		began := time.Now()
+		return newServer(service, stores, now, func() time.Duration { return time.Since(began) }, random), nil
 	}
 }
 
-func newServer(service *responder.Service, stores Stores, now func() time.Time, random io.Reader) *Server {
+func newServer(service *responder.Service, stores Stores, now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{now: now, random: random, stores: stores, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
+	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
 	s.settings.Store(settingsOf(service.Conf))
 	storage := service.Conf.Section(section).String("ccache_storage")
 	s.users = newUsers(storage, stores.Open, service.Log, service.Signal)

@@ -22,6 +22,8 @@ type session struct {
 	log    *log.Logger
 	own    *collection // of the client's uid
 
+	supersede bool // whether a new cache may take the room of an earlier login's
+
 	op   *operation
 	in   protocol.Reader // parameters that are not read yet
 	name []byte          // the cache that the request names; for the log

@@ -21,6 +21,9 @@ type users struct {
 	loads   atomic.Uint64
 	commits atomic.Uint64
 
+	purgedCaches      atomic.Uint64
+	purgedCredentials atomic.Uint64
+
 	resident atomic.Int64  // weight of all that is published
 	reading  chan struct{} // has a value for each load under way
 
@@ -154,7 +157,8 @@ func (u *users) close() error {
 }
 
 func (u *users) counters() map[string]uint64 {
-	counters := map[string]uint64{"loads": u.loads.Load(), "commits": u.commits.Load()}
+	counters := map[string]uint64{"loads": u.loads.Load(), "commits": u.commits.Load(),
+		"purged caches": u.purgedCaches.Load(), "purged credentials": u.purgedCredentials.Load()}
 	for _, c := range u.all() {
 		s := c.published.Load()
 		if s == nil {

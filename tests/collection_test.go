@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"gosssd/kcm/protocol"
 )
@@ -173,11 +174,17 @@ func expired(t *testing.T, c *kcmClient, name string) {
 	if err := c.Initialize(name, principal("bob")); err != nil {
 		t.Fatal(err)
 	}
-	tgt := protocol.Credential{
-		Client: principal("bob"), Server: principal("krbtgt", "EXAMPLE.TEST"),
-		Key: protocol.Keyblock{Enctype: 18, Key: make([]byte, 32)}, Times: protocol.Times{Auth: 1, Start: 1, End: 2}, Ticket: []byte("past"),
+	storeEnded(t, c, name, "krbtgt", time.Unix(2, 0))
+}
+
+// storeEnded stores a ticket of bob's that has expired.
+func storeEnded(t *testing.T, c *kcmClient, name, service string, end time.Time) {
+	t.Helper()
+	ticket := protocol.Credential{
+		Client: principal("bob"), Server: principal(service, "EXAMPLE.TEST"), Key: protocol.Keyblock{Enctype: 18, Key: make([]byte, 32)},
+		Times: protocol.Times{Auth: 1, Start: 1, End: uint32(end.Unix())}, Ticket: []byte("past"),
 	}
-	if _, err := c.Call(protocol.OpStore, protocol.AppendCredential(protocol.AppendName(nil, name), tgt)); err != nil {
+	if _, err := c.Call(protocol.OpStore, protocol.AppendCredential(protocol.AppendName(nil, name), ticket)); err != nil {
 		t.Fatal(err)
 	}
 }
