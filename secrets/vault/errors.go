@@ -24,7 +24,7 @@ var (
 	ErrFull = engine.ErrFull
 	// ErrGone is matched when a database is not there any more that was there
 	// when the vault was opened.
-	ErrGone = errors.New("gone")
+	ErrGone = engine.ErrGone
 	// ErrChanged is returned by a walk over records that were changed before
 	// it came to its end.
 	ErrChanged = errors.New("the records were changed while they were read")

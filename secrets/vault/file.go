@@ -29,7 +29,7 @@ func (v *Vault) open() (*file, error) {
 	}
 	if _, err := os.Lstat(v.path); errors.Is(err, fs.ErrNotExist) {
 		if v.seen {
-			return nil, fmt.Errorf("%w: %w", ErrGone, &engine.GoneError{File: v.path})
+			return nil, &engine.GoneError{File: v.path}
 		}
 		if keys, err = v.create(keys); err != nil {
 			return nil, err

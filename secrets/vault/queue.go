@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 )
@@ -163,10 +164,19 @@ func (q *queue) close() bool {
 	return true
 }
 
-// commit makes the changes of a group in one transaction.
+// commit makes the changes of a group in one transaction. If the disk has no
+// room for all of them, each is tried by itself: one that is large must not be
+// the end of those that are small.
 func (v *Vault) commit(group []*request) []error {
 	results := make([]error, len(group))
-	if err := v.use(func(f *file) error { return f.write(group, results) }); err != nil {
+	err := v.use(func(f *file) error { return f.write(group, results) })
+	if errors.Is(err, ErrFull) && len(group) > 1 {
+		for i, r := range group {
+			results[i] = v.commit([]*request{r})[0]
+		}
+		return results
+	}
+	if err != nil {
 		for i := range results {
 			results[i] = err
 		}

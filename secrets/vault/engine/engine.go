@@ -18,6 +18,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -86,6 +87,7 @@ type Engine struct {
 	panicked atomic.Bool
 	filled   chan struct{} // that there is something to bring into the database
 	done     chan struct{}
+	ended    atomic.Bool    // done is closed
 	running  sync.WaitGroup // the goroutine that brings it in
 }
 
@@ -235,19 +237,32 @@ func (e *Engine) draft(fn func(*Draft) error) (changes, error) {
 // alone: the database has everything.
 func (e *Engine) Wipe() error { return e.failed(e.journal.wipe()) }
 
-// Close brings what is in the journal into the database, and closes both.
+// Close brings what is in the journal into the database, and closes both. A
+// second call of Close or Abandon returns fs.ErrClosed.
 func (e *Engine) Close() error {
-	close(e.done)
-	e.running.Wait()
+	if !e.end() {
+		return fs.ErrClosed
+	}
 	err := e.guard(e.finish)
 	return errors.Join(err, e.abandon())
 }
 
 // Abandon closes the file after an error, as a crash would leave it.
 func (e *Engine) Abandon() error {
+	if !e.end() {
+		return fs.ErrClosed
+	}
+	return e.abandon()
+}
+
+// end ends the goroutine, and reports whether that was still to be done.
+func (e *Engine) end() bool {
+	if !e.ended.CompareAndSwap(false, true) {
+		return false
+	}
 	close(e.done)
 	e.running.Wait()
-	return e.abandon()
+	return true
 }
 
 // abandon closes the files. A database that panicked may hold its locks and is

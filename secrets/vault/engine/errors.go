@@ -13,6 +13,8 @@ var (
 	ErrDamaged = errors.New("damaged")
 	// ErrInUse is matched when another process has the file open.
 	ErrInUse = errors.New("in use by another process")
+	// ErrGone is matched when nothing is at the path of an open file.
+	ErrGone = errors.New("gone")
 	// ErrFull is matched when the disk has no room, or takes no writes.
 	ErrFull = errors.New("the disk takes no more")
 )

@@ -19,6 +19,9 @@ func (e *GoneError) Error() string {
 	return fmt.Sprintf("%s was removed while it is in use, or its directory was unmounted or replaced; put it back, or restart the service", e.File)
 }
 
+// Is makes the error match ErrGone.
+func (e *GoneError) Is(target error) bool { return target == ErrGone }
+
 // intact notices that somebody else truncated the file. The database would fault
 // in its mapping of it, with locks held that nobody could release.
 func (e *Engine) intact() error {
