@@ -3,6 +3,7 @@ package confdb
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -12,6 +13,19 @@ var (
 	errNotInteger = errors.New("not an integer")
 	errTooLarge   = errors.New("too large")
 )
+
+// ParseInt reads an integer of 32 bits as options of kind Int are read. The
+// error says what was expected.
+func ParseInt(text string) (int64, error) {
+	o := Option{Kind: Int, Min: math.MinInt32}
+	if text == "" {
+		return 0, errors.New("an integer is missing")
+	}
+	if err := o.Check(text); err != nil {
+		return 0, err
+	}
+	return o.number(text)
+}
 
 // parseInt reads decimal, 0x hexadecimal and, after a leading zero, octal, as
 // SSSD does, which calls strtol.

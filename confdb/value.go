@@ -162,9 +162,15 @@ func (o *Option) word(text string) string {
 	return ""
 }
 
-// quoted writes a value in quotes. What cannot be seen is written as an
-// escape, such as \u00a0 for a no-break space.
+// maxQuoted is how much of a value is told, in bytes.
+const maxQuoted = 200
+
+// quoted writes a value in quotes, cut if it is long. What cannot be seen is
+// written as an escape, such as \u00a0 for a no-break space.
 func quoted(text string) string {
+	if len(text) > maxQuoted {
+		return fmt.Sprintf("%s and %d bytes more", quoted(strings.ToValidUTF8(text[:maxQuoted], "")), len(text)-maxQuoted)
+	}
 	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(text)
 	}

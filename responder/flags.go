@@ -151,15 +151,14 @@ type number struct {
 func (n *number) String() string { return strconv.FormatInt(n.value, 10) }
 func (n *number) Type() string   { return "INT" }
 
-// Set takes decimal or 0x hexadecimal, as sssd.conf does.
+// Set takes what an integer of sssd.conf may be, but none below 0.
 func (n *number) Set(text string) error {
-	digits, base := text, 10
-	if hex, found := strings.CutPrefix(strings.ToLower(text), "0x"); found {
-		digits, base = hex, 16
+	value, err := confdb.ParseInt(text)
+	if err == nil && value < 0 {
+		err = fmt.Errorf("'%s' is below 0", text)
 	}
-	value, err := strconv.ParseInt(digits, base, 32)
-	if err != nil || value < 0 || base == 10 && len(digits) > 1 && digits[0] == '0' {
-		return fmt.Errorf("%q is not a number, expected decimal or 0x hexadecimal", text)
+	if err != nil {
+		return err
 	}
 	n.value, n.set = value, true
 	return nil

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"gosssd/cmd/responders"
+	"gosssd/confdb"
 	"gosssd/responder/log"
 )
 
@@ -104,7 +104,7 @@ func (t *tool) each(names []string, visit func(status) error) error {
 // parseLevel reads a level as SSSD does: decimal, 0x hexadecimal or 0 octal,
 // a level or a mask.
 func parseLevel(text string) (log.Level, error) {
-	n, err := strconv.ParseInt(text, 0, 64)
+	n, err := confdb.ParseInt(text)
 	highest := log.Mask(10)
 	if err != nil || n < 0 || n > int64(highest) {
 		return 0, fmt.Errorf("%q is not a debug level, expected 0 to 10 or a mask from 0x0010 to %v", text, highest)
