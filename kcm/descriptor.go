@@ -41,6 +41,7 @@ func Descriptor() responder.Descriptor {
 		Methods:      methods(),
 		Changed:      storageChange,
 		Refusal:      protocol.Refusal,
+		Probe:        responder.Probe{Request: protocol.Probe(), Answer: protocol.ProbeAnswer},
 		Sections: []confdb.Section{{
 			Name:    section,
 			Text:    "The Kerberos credential cache server",

@@ -21,7 +21,7 @@ func (p *process) objects() []sbus.Object {
 		SetDebugLevel: func(mask uint32) error { return SetDebugLevel(p.log, mask) },
 		Generation:    func() uint64 { return p.conf.Load().Generation },
 		Volatile:      p.volatile,
-		Replaced:      programReplaced,
+		Replaced:      ProgramReplaced,
 		Pending:       p.pendingOptions,
 		Version:       Version,
 		Since:         p.since,
@@ -48,9 +48,9 @@ func (p *process) volatile() bool {
 	return ok && v.Volatile()
 }
 
-// programReplaced reports whether the program of this process was replaced or
+// ProgramReplaced reports whether the program of this process was replaced or
 // removed since it started, as an upgrade does.
-func programReplaced() bool {
+func ProgramReplaced() bool {
 	const self = "/proc/self/exe"
 	path, err := os.Readlink(self)
 	if err != nil {

@@ -37,6 +37,8 @@ type Descriptor struct {
 	// nil lets them wait. It is a pure codec: nothing of the server is linked
 	// for it.
 	Refusal Refusal
+	// Probe is how to find out whether requests succeed.
+	Probe Probe
 }
 
 // Command is the command line that the section sets in place of the

@@ -78,6 +78,7 @@ type Monitor struct {
 	// in its process, with the sockets open all the while.
 	Restart    func(ctx context.Context) error
 	Version    string        // of the program
+	Replaced   func() bool   // another program is installed where that of the process was
 	Generation func() uint64 // of the configuration
 	Since      time.Time
 }
@@ -105,6 +106,7 @@ func MonitorObject(m Monitor) Object {
 		},
 		Properties: []Property{
 			{Name: "Version", Signature: "s", Get: func() any { return m.Version }},
+			{Name: "Replaced", Signature: "b", Get: func() any { return m.Replaced() }},
 			{Name: "Generation", Signature: "t", Get: func() any { return m.Generation() }},
 			{Name: "Since", Signature: "x", Get: func() any { return m.Since.Unix() }},
 		},

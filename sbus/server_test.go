@@ -74,7 +74,7 @@ func (m *fakeMonitor) object() Object {
 			return nil
 		},
 		RotateLogs: func(context.Context) error { return nil },
-		Version:    "3.0",
+		Version:    "3.0", Replaced: func() bool { return false },
 		Generation: func() uint64 { return 7 },
 		Since:      time.Unix(1700000000, 0),
 	})

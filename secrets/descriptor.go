@@ -17,6 +17,7 @@ func Descriptor() responder.Descriptor {
 		SocketMode: 0o666,
 		Check:      checkProxies,
 		Refusal:    refusal,
+		Probe:      probe(),
 		Sections: []confdb.Section{
 			{
 				Name:    "secrets",

@@ -27,8 +27,20 @@ type sentence string
 
 func (s sentence) Error() string { return string(s) }
 
+// exitNotRunning is the exit code of status where sssd does not run, as of
+// systemctl status and the LSB's init scripts.
+const exitNotRunning = 3
+
+// exit is an error with an exit code of its own.
+type exit struct {
+	error
+	code int
+}
+
+func (e exit) Unwrap() error { return e.error }
+
 // run executes a command and returns the exit code: 0, or 1 for any failure,
-// as SSSD's sssctl does.
+// as SSSD's sssctl does, unless the error has a code of its own.
 func run(args []string) int {
 	t := &tool{}
 	root := t.command()
@@ -43,6 +55,9 @@ func run(args []string) int {
 		printUsageError(os.Stderr, usage)
 	} else if !errors.Is(err, errFound) {
 		fmt.Fprintf(os.Stderr, "sssctl: %v\n", err)
+	}
+	if coded, ok := errors.AsType[exit](err); ok {
+		return coded.code
 	}
 	return 1
 }

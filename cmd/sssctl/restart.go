@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,32 +22,37 @@ func (t *tool) restartCommand() *cobra.Command {
 		Use:   "restart",
 		Short: "Put an edited sssd.conf into force",
 		Long: "Check sssd.conf and, if it is right, start sssd again in its process. No client is refused meanwhile, also\n" +
-			"where sssd itself and not systemd holds the responders' sockets.",
+			"where sssd itself and not systemd holds the responders' sockets. Programs that an upgrade has replaced are\n" +
+			"started anew. What is not in force afterwards, since a responder has caches in its memory only, is said, and\n" +
+			"the command then fails.",
 		Args: arguments(0, 0),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(context.Background(), restartTime)
 			defer cancel()
-			conn, err := t.dial(ctx)
-			if err != nil {
+			if err := t.restart(ctx); err != nil {
 				return err
 			}
-			defer conn.Close()
-			_, err = conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface, "Restart")
-			if err != nil && !errors.Is(err, sbus.ErrClosed) { // the answer may be lost with the old program
-				return err
-			}
-			select {
-			case <-conn.Done():
-			case <-ctx.Done():
-				return errors.New("sssd has not restarted; see its log")
-			}
-			return t.awaitMonitor(ctx)
+			return t.reportPending(ctx, c.OutOrStdout())
 		},
 	}
 }
 
-// awaitMonitor returns when sssd says that it is ready, or the context ends.
-func (t *tool) awaitMonitor(ctx context.Context) error {
+// restart returns when sssd runs again.
+func (t *tool) restart(ctx context.Context) error {
+	conn, err := t.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface, "Restart")
+	if err != nil && !errors.Is(err, sbus.ErrClosed) { // the connection ends with the old program
+		return inWords(err)
+	}
+	select {
+	case <-conn.Done():
+	case <-ctx.Done():
+		return errors.New("sssd has not restarted; see its log")
+	}
 	for {
 		services, err := t.services()
 		if err == nil && services[0].State == sbus.StateRunning {
@@ -56,4 +64,27 @@ func (t *tool) awaitMonitor(ctx context.Context) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// reportPending prints what is not in force after a restart.
+func (t *tool) reportPending(ctx context.Context, out io.Writer) error {
+	services, err := t.describe(ctx)
+	if err != nil {
+		return err
+	}
+	var problem error
+	for _, s := range services {
+		if len(s.pending) == 0 && !s.replaced {
+			continue
+		}
+		problem = errFound
+		fmt.Fprintf(out, "%s goes on, since its caches are in memory only and would be lost. Until it ends:\n", s.Name)
+		if len(s.pending) > 0 {
+			fmt.Fprintf(out, "  not in force: %s\n", strings.Join(s.pending, ", "))
+		}
+		if s.replaced {
+			fmt.Fprintf(out, "  it runs its old program, version %s\n", orDash(s.version))
+		}
+	}
+	return problem
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strconv"
 	"syscall"
 	"text/tabwriter"
@@ -12,15 +14,21 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
 
+	"gosssd/cmd/responders"
 	"gosssd/layout"
+	"gosssd/responder"
 	"gosssd/responder/log"
 	"gosssd/sbus"
 )
 
 type status = sbus.ServiceStatus
 
-// callTime bounds what a command waits for the monitor.
-const callTime = 10 * time.Second
+// callTime bounds what a command waits for the monitor, and probeTime what
+// status waits for a responder to answer a request.
+const (
+	callTime  = 10 * time.Second
+	probeTime = 3 * time.Second
+)
 
 // errNotRunning says that no monitor serves the private bus.
 const errNotRunning = sentence("SSSD is not running.")
@@ -39,10 +47,22 @@ func (t *tool) call(iface, method string, args ...any) ([]any, error) {
 	}
 	defer conn.Close()
 	reply, err := conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, iface, method, args...)
+	return reply, inWords(err)
+}
+
+// inWords is an error of the bus in words for a person: names of errors and
+// methods are for programs.
+func inWords(err error) error {
 	if refused, ok := errors.AsType[*sbus.Error](err); ok {
-		return nil, errors.New(refused.Message) // the name of the error is for programs
+		return errors.New(refused.Message)
 	}
-	return reply, err
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("sssd runs, but does not answer")
+	case errors.Is(err, sbus.ErrClosed):
+		return errors.New("sssd has ended before it answered")
+	}
+	return err
 }
 
 func (t *tool) dial(ctx context.Context) (*sbus.Conn, error) {
@@ -51,6 +71,8 @@ func (t *tool) dial(ctx context.Context) (*sbus.Conn, error) {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 		t.log.Debug("nobody serves the private bus", "error", err)
 		return nil, errNotRunning
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, inWords(err)
 	case err != nil:
 		return nil, fmt.Errorf("cannot reach SSSD: %w", err)
 	}
@@ -61,21 +83,138 @@ func (t *tool) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show what runs, since when, and with which configuration",
-		Args:  arguments(0, 0),
+		Long: "Show what runs, since when, with which configuration and in which version, and whether it answers.\n" +
+			"The exit status is 1 if something is not well, and 3 if sssd does not run.",
+		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			services, err := t.services()
-			if err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), callTime)
+			defer cancel()
+			services, err := t.describe(ctx)
+			if errors.Is(err, errNotRunning) {
+				services = t.orphans()
+				err = exit{errNotRunning, exitNotRunning}
+				if len(services) == 0 {
+					return err
+				}
+			} else if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(w, "SERVICE\tSTATE\tPID\tSINCE\tGENERATION\tDEBUG LEVEL\tRESTARTS\tLAST EXIT")
-			for _, s := range services {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.State, number(uint64(s.PID)), since(s.Since),
-					number(s.Generation), level(s.DebugLevel), s.Restarts, orDash(s.LastExit))
-			}
-			return w.Flush()
+			problem := t.probe(services)
+			return errors.Join(err, printStatus(c.OutOrStdout(), services), problem)
 		},
 	}
+}
+
+// description is what status shows of a service.
+type description struct {
+	status
+	version  string
+	replaced bool     // another program is installed where its own was
+	pending  []string // options that are not in force
+}
+
+// describe asks the monitor for the services, and each that runs for the rest.
+func (t *tool) describe(ctx context.Context) ([]description, error) {
+	conn, err := t.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	reply, err := conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface, "ListServices")
+	if err != nil {
+		return nil, inWords(err)
+	}
+	var services []status
+	if err := dbus.Store(reply, &services); err != nil {
+		return nil, fmt.Errorf("the answer of sssd cannot be read: %w", err)
+	}
+	var list []description
+	for i, s := range services {
+		name, path, iface := sbus.ServiceName(s.Name), sbus.ServicePath, sbus.ServiceInterface
+		if i == 0 {
+			name, path, iface = sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface
+		}
+		d := description{status: s}
+		if s.State == sbus.StateRunning {
+			values := properties(ctx, conn, name, path, iface)
+			d.version, _ = values["Version"].Value().(string)
+			d.replaced, _ = values["Replaced"].Value().(bool)
+			d.pending, _ = values["Pending"].Value().([]string)
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// properties are those of one object; none if it does not answer.
+func properties(ctx context.Context, conn *sbus.Conn, name string, path dbus.ObjectPath, iface string) map[string]dbus.Variant {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	var values map[string]dbus.Variant
+	reply, err := conn.Call(ctx, name, path, sbus.PropertiesInterface, "GetAll", iface)
+	if err != nil || dbus.Store(reply, &values) != nil {
+		return nil
+	}
+	return values
+}
+
+// stateOrphan is that of a responder that serves although no sssd runs.
+const stateOrphan = "running without sssd"
+
+// orphans are the responders that serve although no sssd runs.
+func (t *tool) orphans() []description {
+	var list []description
+	for _, d := range responders.List() {
+		pid := responder.HolderPID(t.root.Path(d.ClaimPath()))
+		if pid == 0 {
+			continue
+		}
+		list = append(list, description{status: status{Name: d.Name, State: stateOrphan, PID: uint32(pid), Socket: t.root.Path(d.Socket)}})
+	}
+	return list
+}
+
+// probe says what is not well: services that are not in order, and those that
+// run but answer no request. It asks only those that run.
+func (t *tool) probe(services []description) error {
+	var problem error
+	unwell := func(s description, what any) {
+		fmt.Fprintf(os.Stderr, "%s is not well: %v\n", s.Name, what)
+		problem = errFound
+	}
+	for i, s := range services {
+		switch s.State {
+		case sbus.StateBackOff:
+			unwell(s, "it cannot be started, "+orDash(s.LastExit))
+		case sbus.StateRunning, stateOrphan:
+			for _, d := range responders.List() {
+				if d.Name != s.Name {
+					continue
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+				if err := d.Probe.Try(ctx, s.Socket); err != nil {
+					services[i].State += ", but not well"
+					unwell(s, err)
+				}
+				cancel()
+			}
+		}
+	}
+	return problem
+}
+
+func printStatus(out io.Writer, services []description) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "SERVICE\tSTATE\tPID\tSINCE\tGENERATION\tDEBUG LEVEL\tRESTARTS\tVERSION\tLAST EXIT")
+	for _, s := range services {
+		version := orDash(s.version)
+		if s.replaced {
+			version += " (replaced)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", s.Name, s.State, number(uint64(s.PID)), since(s.Since),
+			number(s.Generation), level(s.DebugLevel), s.Restarts, version, orDash(s.LastExit))
+	}
+	return w.Flush()
 }
 
 // services returns the status of the monitor and of every responder.
@@ -86,7 +225,7 @@ func (t *tool) services() ([]status, error) {
 	}
 	var services []status
 	if err := dbus.Store(reply, &services); err != nil {
-		return nil, fmt.Errorf("the monitor's answer: %w", err)
+		return nil, fmt.Errorf("the answer of sssd cannot be read: %w", err)
 	}
 	return services, nil
 }

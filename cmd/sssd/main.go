@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,21 +52,52 @@ func run() int {
 	if errors.Is(err, responder.ErrRunning) {
 		return fail(exitRunning, err)
 	} else if err != nil {
-		return fail(exitServer, err)
+		return f.fail(exitServer, err)
 	}
 	defer instance.Release()
 	if err := f.root.MakeDirs(); err != nil {
-		return fail(exitServer, err)
+		return f.fail(exitServer, err)
 	}
-	config, code := load(f)
+	config, conf, code := commit(f, kept.Again)
 	if code != exitOK {
 		return code
 	}
-	conf, err := config.Commit(f.root.Path(layout.Current().Database))
-	if err != nil {
-		return fail(exitDatabase, err)
-	}
 	return serve(f, config, conf, instance, kept, child)
+}
+
+// commit puts the configuration of the files into force. A restart has checked
+// them a moment ago; if they are wrong by now, the database is as it was then.
+func commit(f flags, again bool) (*confdb.Config, *confdb.Snapshot, int) {
+	path := f.root.Path(layout.Current().Database)
+	config, err := f.configuration()
+	code := exitConfig
+	var conf *confdb.Snapshot
+	if err == nil {
+		code = exitDatabase
+		conf, err = config.Commit(path)
+	}
+	if err == nil {
+		f.warn(config)
+		return config, conf, exitOK
+	}
+	if again {
+		conf, openErr := confdb.Open(path, responder.Schema(responders.List()))
+		if openErr == nil {
+			f.tell(fmt.Errorf("sssd goes on with the configuration of before: %w", err))
+			return &confdb.Config{}, conf, exitOK
+		}
+	}
+	if code == exitConfig {
+		f.tell(err)
+		return nil, nil, refuse(err)
+	}
+	return nil, nil, f.fail(code, err)
+}
+
+// refuse lists what is wrong with the configuration on stderr.
+func refuse(err error) (code int) {
+	fmt.Fprintln(os.Stderr, err)
+	return fail(exitConfig, errors.New("the configuration is not used; a running sssd and its responders go on with theirs"))
 }
 
 // claim makes this the one sssd below its root, or finds that it is already.
@@ -89,31 +121,24 @@ func (f flags) configuration() (*confdb.Config, error) {
 	return config, err
 }
 
-// load is configuration for the start of a program: what is wrong goes to
-// stderr.
-func load(f flags) (*confdb.Config, int) {
-	config, err := f.configuration()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return nil, fail(exitConfig, errors.New("the configuration is not used; a running sssd and its responders go on with theirs"))
-	}
+// warn tells on stderr of findings that an administrator should not miss.
+func (f flags) warn(config *confdb.Config) {
 	for _, finding := range config.Findings {
 		if finding.Kind.Loud() && (f.genconf || !f.log.ToStderr()) { // else the log says it there
 			fmt.Fprintf(os.Stderr, "sssd: warning: %v\n", finding)
 		}
 	}
-	return config, exitOK
 }
 
 // generate rebuilds the configuration database, whole or one section of it,
 // and ends.
 func generate(f flags) int {
-	config, code := load(f)
-	if code != exitOK {
-		return code
+	config, err := f.configuration()
+	if err != nil {
+		return refuse(err)
 	}
+	f.warn(config)
 	path := f.root.Path(layout.Current().Database)
-	var err error
 	if f.section != "" {
 		_, err = config.CommitSection(path, f.section)
 	} else {
@@ -129,10 +154,7 @@ func generate(f flags) int {
 }
 
 func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, instance *responder.Instance, kept *kept, daemon bool) int {
-	options := f.log.Options(conf.Section("sssd"))
-	options.Program = "sssd"
-	options.File = f.root.Path(responder.LogDir + "/sssd.log")
-	logger := log.Open(options)
+	logger := f.openLog(conf)
 	defer logger.Flush()
 	for _, finding := range config.Findings {
 		level := hclog.Info
@@ -158,6 +180,33 @@ func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, instance *resp
 	}
 	logger.Info("ended")
 	return exitOK
+}
+
+func (f flags) openLog(conf *confdb.Snapshot) *log.Logger {
+	options := f.log.Options(conf.Section("sssd"))
+	options.Program = "sssd"
+	options.File = f.root.Path(responder.LogDir + "/sssd.log")
+	return log.Open(options)
+}
+
+// fail tells why sssd cannot start: on stderr, and in the log.
+func (f flags) fail(code int, err error) int {
+	f.tell(err)
+	return fail(code, err)
+}
+
+// tell writes why sssd cannot start to the log, where the reason is found when
+// nobody has seen stderr.
+func (f flags) tell(err error) {
+	defaults, defaultsErr := confdb.NewSnapshot(responder.Schema(responders.List()), nil)
+	if defaultsErr != nil || f.log.ToStderr() {
+		return
+	}
+	logger := f.openLog(defaults)
+	defer logger.Flush()
+	for line := range strings.Lines(err.Error()) {
+		logger.Fatal("cannot start", "error", strings.TrimSpace(line))
+	}
 }
 
 func fail(code int, err error) int {

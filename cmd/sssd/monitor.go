@@ -31,16 +31,16 @@ type monitor struct {
 	signals  chan os.Signal
 
 	busSocket  *socket
-	ready      atomic.Bool    // sockets answer, the configuration is live
-	restarting chan struct{}  // asks for a new start in this process
-	background sync.WaitGroup // of what registrations have begun
+	ready      atomic.Bool       // sockets answer, the configuration is live
+	restarting chan chan<- error // asks for a new start in this process
+	background sync.WaitGroup    // of what registrations have begun
 	ending     context.Context
 }
 
 func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, logger *log.Logger, instance *responder.Instance) *monitor {
 	m := &monitor{
 		root: f.root, conf: conf, log: logger, since: time.Now(),
-		flags: f, instance: instance, restarting: make(chan struct{}, 1), signals: make(chan os.Signal, 8),
+		flags: f, instance: instance, restarting: make(chan chan<- error, 1), signals: make(chan os.Signal, 8),
 	}
 	m.bus = sbus.NewServer(sbus.Options{
 		Objects:      []sbus.Object{m.object()},
@@ -137,8 +137,10 @@ func (m *monitor) awaitEnd(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.restarting:
-			m.log.Error("cannot restart", "error", m.restart())
+		case result := <-m.restarting:
+			err := m.restart()
+			m.log.Error("cannot restart", "error", err)
+			result <- err
 		}
 	}
 }

@@ -26,6 +26,7 @@ func (m *monitor) object() sbus.Object {
 		RotateLogs:      m.rotateLogs,
 		Restart:         m.requestRestart,
 		Version:         responder.Version,
+		Replaced:        responder.ProgramReplaced,
 		Generation:      func() uint64 { return m.conf.Generation },
 		Since:           m.since,
 	})

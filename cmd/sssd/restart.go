@@ -70,8 +70,8 @@ func (k *kept) closeRest() {
 
 // requestRestart puts the configuration of the files into the database, which
 // shows whether they are right and the database can be written, and has the
-// monitor executed again.
-func (m *monitor) requestRestart(context.Context) error {
+// monitor executed again. It returns only if that fails.
+func (m *monitor) requestRestart(ctx context.Context) error {
 	config, err := m.flags.configuration()
 	if err == nil {
 		_, err = config.Commit(m.root.Path(layout.Current().Database))
@@ -82,11 +82,18 @@ func (m *monitor) requestRestart(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sssd goes on as it is: %w", err)
 	}
+	result := make(chan error, 1)
 	select {
-	case m.restarting <- struct{}{}:
-	default: // it is asked for already
+	case m.restarting <- result:
+	default:
+		return errors.New("sssd is about to restart already")
 	}
-	return nil
+	select {
+	case err := <-result: // only of a failure: otherwise this program is no more
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // executable is the program that a restart executes: the one that is installed

@@ -223,7 +223,10 @@ func (s *service) ended(lived time.Duration, err error) {
 		s.restarts++
 		s.log.Warn("a responder has ended", "service", s.descriptor.Name, "pid", s.pid, "status", s.lastExit, "restarts", s.restarts)
 	}
-	s.pid, s.peer = 0, 0
+	if s.registered != nil { // nobody needs to wait for it any more
+		close(s.registered)
+	}
+	s.pid, s.peer, s.registered = 0, 0, nil
 }
 
 // adoptedEnded records that a process of an earlier sssd has ended. How it did

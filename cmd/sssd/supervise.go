@@ -92,7 +92,9 @@ func (s *service) supervise(ctx context.Context) {
 				linux.Sleep(ctx, pause)
 			}
 		}
-		s.setState(sbus.StateIdle)
+		if !s.cannotStart() { // which is worth saying until it does
+			s.setState(sbus.StateIdle)
+		}
 		held := s.held()
 		if err := held.awaitClient(ctx); err != nil {
 			if ctx.Err() == nil && s.held() == held { // and not made anew
