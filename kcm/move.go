@@ -189,5 +189,9 @@ func (e *edit) takeOver(old *state) (moved, dropped uint32) {
 	if alone && old.preferred != (protocol.UUID{}) && e.byID(old.preferred) != nil {
 		e.setDefault(old.preferred, old.previous)
 	}
+	if e.imported == nil && old.imported != nil {
+		e.imported = old.imported
+		e.records[importedKey] = old.imported
+	}
 	return moved, dropped
 }

@@ -68,6 +68,20 @@ func TestCachesAreBroughtFromTheStorageBefore(t *testing.T) {
 	equal(t, "caches", c.caches(), []string{"1000", "1000:old"})
 }
 
+// TestWhatWasImportedIsNotImportedAgainAfterAMove guards that caches which were
+// destroyed since do not come back.
+func TestWhatWasImportedIsNotImportedAgainAfterAMove(t *testing.T) {
+	r := change(t)
+	digest := map[string][]byte{importedKey: []byte("digest of a database")}
+	if err := r.earlier.Load().Commit(context.Background(), 0, digest); err != nil {
+		t.Fatal(err)
+	}
+	r.mustMove(0, 0, 0, 0)
+	if kept := r.store.records(0)[importedKey]; string(kept) != "digest of a database" {
+		t.Errorf("kept: %q", kept)
+	}
+}
+
 func TestACacheInUseIsNotReplacedByAnOlderOne(t *testing.T) {
 	r := change(t)
 	c := r.client(1000)

@@ -79,6 +79,26 @@ func TestTicketsSurviveAChangeOfTheirStorage(t *testing.T) {
 	}
 }
 
+// TestMITClientsFindTheirTicketsAfterAMove is the same with what users type.
+func TestMITClientsFindTheirTicketsAfterAMove(t *testing.T) {
+	needRealm(t)
+	s := newSystem(t, "[kcm]\nccache_storage = secdb\n").start()
+	for _, u := range everybody() {
+		s.sh(u, `echo secret | kinit alice >/dev/null; kvno host/server.example.test; echo secret | kinit bob >/dev/null`)
+	}
+	s.configure("[kcm]\nccache_storage = secrets\n")
+	s.restart()
+	for _, u := range everybody() {
+		expect(t, s.shFails(u, `klist`), "Credentials cache 'KCM:"+fmt.Sprint(u)) // as the manual says
+	}
+	s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" ccache move`)
+	for _, u := range everybody() {
+		expect(t, s.sh(u, `klist`), "Default principal: bob@EXAMPLE.TEST")
+		expect(t, s.sh(u, `kswitch -p alice; kvno host/other.example.test >/dev/null; klist`),
+			"host/server.example.test@EXAMPLE.TEST", "host/other.example.test@EXAMPLE.TEST")
+	}
+}
+
 // TestAMoveThatIsKilledLosesNothing kills the responder while caches of many
 // users are brought along, and repeats the command.
 func TestAMoveThatIsKilledLosesNothing(t *testing.T) {
