@@ -15,18 +15,18 @@ import (
 )
 
 // completer says what may stand at the place of an argument.
-type completer = func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective)
+type completer = func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective)
 
-// first completes the first argument of a command from a list, for which the
+// completeFirst completes the first argument of a command from a list, for which the
 // root is known.
-func (t *tool) first(list func(c *cobra.Command, begun string) []string) completer {
-	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+func (t *tool) completeFirst(list func(c *cobra.Command, typed string) []string) completer {
+	return func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		var err error
 		if t.root, err = responder.MakeRoot(t.rootDir); err != nil || len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		directive := cobra.ShellCompDirectiveNoFileComp
-		words := list(c, begun)
+		words := list(c, typed)
 		if len(words) == 1 && strings.HasSuffix(words[0], "/") {
 			directive |= cobra.ShellCompDirectiveNoSpace
 		}
@@ -69,11 +69,11 @@ var levelTexts = [...]string{
 	"everything else", "even more",
 }
 
-// secretNames are the names of secrets in the container that was begun; below
+// secretNames are the names of secrets in the container typed so far; below
 // is that of base.
 func (t *tool) secretNames(below func() string) completer {
-	return t.first(func(_ *cobra.Command, begun string) []string {
-		container := begun[:strings.LastIndexByte(begun, '/')+1]
+	return t.completeFirst(func(_ *cobra.Command, typed string) []string {
+		container := typed[:strings.LastIndexByte(typed, '/')+1]
 		body, err := t.secret(request{method: http.MethodGet, base: below(), name: container, form: jsonType})
 		var names []string
 		if err != nil || json.Unmarshal(body, &names) != nil {

@@ -62,7 +62,7 @@ func (t *tool) configShowCommand() *cobra.Command {
 		Long: "Show the configuration that sssd has committed to its database, which is what responders start with.\n" +
 			"Each value is followed by the file and line it comes from, or \"default\".",
 		Args:              arguments(0, 1),
-		ValidArgsFunction: t.first(t.sectionNames),
+		ValidArgsFunction: t.completeFirst(t.sectionNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			conf, err := confdb.Open(t.root.Path(layout.Current().Database), responder.Schema(responders.List()))
 			if errors.Is(err, fs.ErrNotExist) {

@@ -23,7 +23,7 @@ func (t *tool) debugLevelCommand() *cobra.Command {
 			"A change lasts until sssd starts again;\n" +
 			"with --persist it is also written to a snippet of sssd.conf, for the next start of sssd.",
 		Args:              arguments(0, 1),
-		ValidArgsFunction: t.first(levelNames),
+		ValidArgsFunction: t.completeFirst(levelNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			names := chosen(named)
 			switch {
