@@ -180,7 +180,7 @@ func (c *collection) settle(ctx context.Context, batch []*waiting) {
 		sum, accepted = c.draft(base, accepted)
 		err = c.commit(ctx, sum)
 	}
-	if isQuota(err) && len(accepted) > 1 {
+	if (isQuota(err) || saysFull(err)) && len(accepted) > 1 {
 		// One of them asks for too much, which is no reason to refuse the others.
 		for i := range accepted {
 			c.settle(ctx, accepted[i:i+1])
@@ -225,7 +225,7 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 	if err != nil {
 		c.users.census.release(e.reserved)
 		err = &unwritten{err}
-		if !isQuota(err) {
+		if !isQuota(err) && !saysFull(err) {
 			// It may have been written after all: only the store knows now.
 			c.publish(nil)
 			c.writeErr = failure{time.Now(), err}

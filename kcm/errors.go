@@ -70,8 +70,14 @@ func isStale(err error) bool {
 
 // isFull reports whether a store had no room on the disk for a change.
 func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || saysFull(err)
+}
+
+// saysFull reports whether a store refused a change for want of room; nothing
+// was written.
+func saysFull(err error) bool {
 	var full interface{ Full() bool }
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.As(err, &full) && full.Full()
+	return errors.As(err, &full) && full.Full()
 }
 
 // gravity says how an error is logged.

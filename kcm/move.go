@@ -24,12 +24,12 @@ const (
 // many were dropped because the user has a newer one of the name, and how many
 // records cannot be read and were left in their place.
 func methods() []sbus.Method {
-	return []sbus.Method{
+	return append([]sbus.Method{
 		{Name: ownersIn, In: []sbus.Arg{{Name: "storage", Type: "s"}}, Out: []sbus.Arg{{Name: "uids", Type: "au"}}},
 		{Name: moveCaches, In: []sbus.Arg{{Name: "storage", Type: "s"}, {Name: "uid", Type: "u"}},
 			Out: []sbus.Arg{{Name: "moved", Type: "u"}, {Name: "dropped", Type: "u"}, {Name: "damaged", Type: "u"}}},
 		importMethod(),
-	}
+	}, upkeepMethods()...)
 }
 
 // storageChange warns of caches that a change of ccache_storage leaves behind.
@@ -48,6 +48,9 @@ func storageChange(inForce, next *confdb.Snapshot) []responder.Remark {
 
 // Call answers the methods of the responder's interface.
 func (s *Server) Call(ctx context.Context, method string, args []any) ([]any, error) {
+	if results, ok, err := s.upkeep(ctx, method, args); ok {
+		return results, err
+	}
 	if method == importCaches {
 		r, err := s.importAll(ctx, args[0].(bool))
 		return r.results(), err

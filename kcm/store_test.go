@@ -158,6 +158,21 @@ func TestAFullDiskIsSaid(t *testing.T) {
 	}
 }
 
+// TestARefusalForWantOfRoomLosesNothing: the user's caches stay in memory, and
+// are served however the store is.
+func TestARefusalForWantOfRoomLosesNothing(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.client(1000)
+	c.login("1000", "alice")
+	r.store.set("commit", fullError{})
+	c.refused(protocol.DiskFull, protocol.OpStore, name("1000"), service("alice", "host/a"))
+	r.store.set("load", errDisk)
+	equal(t, "credentials", c.servers("1000"), []string{tgs})
+	r.store.set("", nil)
+	c.must(protocol.OpStore, name("1000"), service("alice", "host/a"))
+	c.must(protocol.OpDestroy, name("1000"))
+}
+
 // fullError is how a store says that its disk is full.
 type fullError struct{}
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"gosssd/kcm"
 	"gosssd/secrets/client"
 	"gosssd/secrets/vault"
 )
@@ -17,6 +18,21 @@ func (h hive) Load(ctx context.Context, uid uint32, each func(key string, value 
 }
 
 func (hive) Volatile() bool { return false }
+
+// Damaged tells what is wrong in words.
+func (h hive) Damaged(ctx context.Context) (map[uint32]string, error) {
+	damaged, err := h.Hive.Damaged(ctx)
+	reasons := map[uint32]string{}
+	for uid, wrong := range damaged {
+		reasons[uid] = wrong.What
+	}
+	return reasons, err
+}
+
+var (
+	_ kcm.Vault = hive{}
+	_ kcm.Store = service{}
+)
 
 type service struct{ *client.Client }
 

@@ -142,6 +142,9 @@ func (h *Hive) Discard(ctx context.Context, uid uint32) error {
 	})
 }
 
+// Rekey seals every record of the vault again; see Vault.Rekey.
+func (h *Hive) Rekey(ctx context.Context) error { return h.vault.Rekey(ctx) }
+
 // Close closes the vault if it was opened for this hive.
 func (h *Hive) Close() error {
 	if !h.owns {
