@@ -2,10 +2,13 @@ package kcm
 
 import (
 	"bytes"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
 	"gosssd/kcm/protocol"
+	"gosssd/responder/log"
 )
 
 func TestOwnerOfAName(t *testing.T) {
@@ -123,14 +126,38 @@ func TestRootReachesEveryCacheByName(t *testing.T) {
 	root.refused(protocol.NoFile, protocol.OpGetPrincipal, name("1001"))
 	root.refused(protocol.BadName, protocol.OpMoveCache, name("1000:a"), name("0:a"))
 
+	if logged := r.logged.take(); strings.Contains(logged, "another user's cache") {
+		t.Errorf("at the default level root's accesses are logged: %s", logged)
+	}
+}
+
+func TestRootsAccessIsLoggedOnceForEachConnectionAndUser(t *testing.T) {
+	r := newRig(t, nil)
+	r.client(1000).login("1000:a", "alice")
+	r.client(1001).login("1001:b", "bob")
+	r.mask = log.Mask(4)
+	for range 2 {
+		root := r.client(0)
+		for range 5 {
+			root.must(protocol.OpGetPrincipal, name("1000:a"))
+			root.must(protocol.OpGetPrincipal, name("1001:b"))
+			root.refused(protocol.NoFile, protocol.OpGetPrincipal, name("1002"))
+		}
+	}
 	logged := r.logged.take()
 	if got := strings.Count(logged, "access to another user's cache"); got != 4 {
-		t.Errorf("%d accesses are logged, want 4: %s", got, logged)
+		t.Errorf("%d lines for two connections to the caches of two users: %s", got, logged)
 	}
-	for _, what := range []string{"uid=0", "pid=4711", "owner=1000", "1000:a"} {
-		if !strings.Contains(logged, what) {
-			t.Errorf("the log does not say %s: %s", what, logged)
+	for _, want := range []string{
+		"op=GET_PRINCIPAL uid=0 pid=" + strconv.Itoa(os.Getpid()) + " program=kcm.test cache=1000:a principal=alice@EXAMPLE.ORG owner=1000",
+		"cache=1001:b principal=bob@EXAMPLE.ORG owner=1001",
+	} {
+		if strings.Count(logged, want) != 2 {
+			t.Errorf("the log does not say %s: %s", want, logged)
 		}
+	}
+	if got := r.server.Counters()["accesses by root"]; got != 4 {
+		t.Errorf("%d accesses are counted", got)
 	}
 }
 

@@ -31,6 +31,7 @@ type collection struct {
 	resident int64   // weight of what is published; guarded by mu
 	loadErr  failure // the last of each kind; guarded by mu
 	writeErr failure
+	steps    *stopwatch // of the change that has its turn; nil where nobody asks
 
 	queue   sync.Mutex
 	waiting []*waiting
@@ -128,6 +129,9 @@ func (c *collection) apply(ctx context.Context, change func(*edit) error) error 
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.steps = c.users.watch(w.came)
+	c.steps.lap("waited")
+	defer c.tellSteps(w)
 	if !w.done {
 		c.queue.Lock()
 		batch := c.waiting
@@ -177,8 +181,11 @@ func (c *collection) settle(ctx context.Context, batch []*waiting) {
 		if base, err = c.load(ctx); err != nil {
 			break
 		}
+		c.steps.lap("load")
 		sum, accepted = c.draft(base, accepted)
+		c.steps.lap("decide")
 		err = c.commit(ctx, sum)
+		c.steps.lap("commit")
 	}
 	if (isQuota(err) || saysFull(err)) && len(accepted) > 1 {
 		// One of them asks for too much, which is no reason to refuse the others.
@@ -220,7 +227,9 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 	}
 	store, err := c.users.store()
 	if err == nil {
+		began := time.Now()
 		err = store.Commit(ctx, c.uid, e.records)
+		c.users.tellCommit(c.uid, e.records, began, err)
 	}
 	if err != nil {
 		c.users.census.release(e.reserved)

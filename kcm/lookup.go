@@ -3,8 +3,6 @@ package kcm
 import (
 	"context"
 	"errors"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // nameParam reads the name that comes first in most requests.
@@ -71,6 +69,7 @@ func (s *session) find(ctx context.Context, name []byte) (*collection, *cache, e
 	if c == nil {
 		return nil, nil, errNoCache
 	}
+	s.logged.cache = c
 	s.audit(owner)
 	return owner, c, s.permit(c)
 }
@@ -87,13 +86,6 @@ func (s *session) findStray(ctx context.Context, name []byte) (*collection, *cac
 		return nil, nil, err
 	}
 	return owner, state.byName(name), nil
-}
-
-// audit logs that root reaches for another user's cache.
-func (s *session) audit(owner *collection) {
-	if owner.uid != s.peer.UID && s.log.On(hclog.Warn) {
-		s.log.Warn("access to another user's cache", "op", s.op.op, "uid", s.peer.UID, "pid", s.peer.PID, "owner", owner.uid, "cache", string(s.name))
-	}
 }
 
 // read is find for operations that only look.

@@ -52,6 +52,7 @@ func (s *session) getPrincipal(ctx context.Context) error {
 func (s *session) initialize(ctx context.Context) error {
 	name := s.nameParam(ctx)
 	principal := clone(s.in.RawPrincipal())
+	s.logged.principal = principal
 	return s.create(ctx, name, func(e *edit, c *cache) error {
 		if c == nil {
 			_, err := s.newCache(e, name, principal)
@@ -105,6 +106,7 @@ func (s *session) replace(ctx context.Context) error {
 	name := s.nameParam(ctx)
 	offset := s.in.Int32()
 	principal := clone(s.in.RawPrincipal())
+	s.logged.principal = principal
 	creds, err := decodeCredentials(s.in.CredentialList())
 	if err := errors.Join(s.in.Err(), err); err != nil {
 		return err

@@ -38,7 +38,7 @@ type rig struct {
 	signals *buffer
 	random  *randomness
 
-	traceAll bool // clients from now on log everything
+	mask log.Level // of the log of clients from now on
 }
 
 const startOfTime = 1_800_000_000 // the rig's clock at first
@@ -48,6 +48,7 @@ type conf map[string]string
 func newRig(t testing.TB, set conf) *rig {
 	t.Helper()
 	r := &rig{t: t, store: &fakeStore{Memory: NewMemory(), volatile: set["ccache_storage"] == StorageMemory}, logged: &buffer{}, signals: &buffer{written: make(chan struct{}, 1)}}
+	r.mask = log.Mask(2)
 	r.random = &randomness{source: rand.NewChaCha8([32]byte{1})}
 	r.clock.Store(startOfTime)
 	r.start(set)
@@ -287,11 +288,8 @@ func (r *rig) client(uid uint32) *client {
 	r.t.Helper()
 	near, far := socketPair(r.t)
 	served := make(chan struct{})
-	peer := responder.Peer{UID: uid, GID: uid + 1, PID: 4711}
-	logger := log.To(r.logged, log.Mask(0x0070))
-	if r.traceAll {
-		logger = log.To(r.logged, log.Mask(10))
-	}
+	peer := responder.Peer{UID: uid, GID: uid + 1, PID: int32(os.Getpid())}
+	logger := log.To(r.logged, r.mask)
 	go func() {
 		defer close(served)
 		defer far.Close()

@@ -20,6 +20,7 @@ type Server struct {
 	random   io.Reader
 	requests atomic.Uint64
 	failures atomic.Uint64
+	foreign  atomic.Uint64 // users whose caches root has reached, each once for a connection
 
 	doubted bool // the keeper has said that the wall clock is in doubt; its own
 
@@ -98,6 +99,7 @@ func (s *Server) Counters() map[string]uint64 {
 	counters := s.users.counters()
 	counters["requests"] = s.requests.Load()
 	counters["failures"] = s.failures.Load()
+	counters["accesses by root"] = s.foreign.Load()
 	return counters
 }
 

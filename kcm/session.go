@@ -2,13 +2,7 @@ package kcm
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net"
-	"os"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"gosssd/kcm/protocol"
 	"gosssd/responder"
@@ -20,6 +14,7 @@ type session struct {
 	server *Server
 	peer   responder.Peer
 	log    *log.Logger
+	logged about
 	own    *collection // of the client's uid
 
 	supersede bool // whether a new cache may take the room of an earlier login's
@@ -32,7 +27,7 @@ type session struct {
 }
 
 func newSession(s *Server, peer responder.Peer, logger *log.Logger) *session {
-	return &session{server: s, peer: peer, log: logger, own: s.users.of(peer.UID)}
+	return &session{server: s, peer: peer, log: logger, logged: about{program: peer.Program()}, own: s.users.of(peer.UID)}
 }
 
 // serve answers requests until the client is gone or is to be dropped.
@@ -65,20 +60,20 @@ func (s *session) answer(ctx context.Context, body []byte) error {
 	s.in = protocol.NewReader(request.Params)
 	s.name, s.tail = nil, nil
 	s.out = protocol.BeginReply(s.out[:0])
+	began := s.came(request)
+	defer s.forgetSubject()
 	err = s.op.run(ctx, s)
 	if err == nil && len(s.out) > protocol.MaxReply {
 		err = errReplyTooLong
 	}
 	if err != nil {
 		reply, gravity := verdict(s.op, err)
-		s.report(request.Op, err, reply, gravity)
+		s.report(request.Op, err, reply, gravity, began)
 		s.out, s.tail = protocol.AppendReply(s.out[:0], reply), nil
 		return nil
 	}
 	protocol.EndReply(s.out, 0, tailSize(s.tail))
-	if s.log.On(hclog.Debug) {
-		s.log.Debug("request served", "op", request.Op, "uid", s.peer.UID, "pid", s.peer.PID, "cache", string(s.name), "bytes", len(s.out))
-	}
+	s.served(request.Op, began)
 	return nil
 }
 
@@ -96,36 +91,4 @@ func (s *session) send(conn stream) error {
 		s.out = nil
 	}
 	return err
-}
-
-// report logs a request that was not served.
-func (s *session) report(op protocol.Op, err error, reply protocol.Reply, g gravity) {
-	code := reply.Inner
-	if reply.Outer != 0 {
-		code = reply.Outer
-	}
-	level, what := hclog.Debug, "request answered with a code"
-	switch g {
-	case refused:
-		level, what = hclog.Warn, "request refused"
-	case failed:
-		level, what = hclog.Error, "request failed"
-	}
-	if g != ordinary {
-		s.server.failures.Add(1)
-	}
-	if s.log.On(level) {
-		s.log.Log(level, what, "op", op, "uid", s.peer.UID, "pid", s.peer.PID, "cache", string(s.name), "code", code, "reason", err)
-	}
-}
-
-// dropped logs why a connection ends, where that is not the client's own way.
-func (s *session) dropped(err error) {
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, protocol.ErrVersion), errors.Is(err, protocol.ErrTooLong):
-		s.log.Warn("client dropped", "uid", s.peer.UID, "pid", s.peer.PID, "reason", err)
-	default:
-		s.log.Debug("client gone", "uid", s.peer.UID, "pid", s.peer.PID, "reason", err)
-	}
 }

@@ -117,8 +117,10 @@ func (u *users) read(ctx context.Context, uid uint32) (*state, []damage, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	records := newLoader()
-	if err := store.Load(ctx, uid, records.add); err != nil {
+	records, began := newLoader(), time.Now()
+	err = store.Load(ctx, uid, records.add)
+	u.tellLoad(uid, records, began, err)
+	if err != nil {
 		return nil, nil, fmt.Errorf("caches of uid %d: %w", uid, err)
 	}
 	u.loads.Add(1)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,4 +72,25 @@ func mapsAll(uidMap io.Reader) bool {
 		mapped += count
 	}
 	return lines.Err() == nil && mapped >= users
+}
+
+// Program returns what the peer calls itself (comm, proc(5)): at most 15 bytes
+// of its own choice, good for a log and for nothing else. It is "?" where there
+// is none to ask. A process may execute another program, or end and have its
+// number given away, so it is asked when the connection is accepted.
+func (p Peer) Program() string {
+	if p.PID <= 0 {
+		return "?"
+	}
+	fd, err := unix.Open("/proc/"+strconv.Itoa(int(p.PID))+"/comm", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "?"
+	}
+	defer unix.Close(fd)
+	var comm [64]byte
+	n, err := unix.Read(fd, comm[:])
+	if err != nil || n <= 1 {
+		return "?"
+	}
+	return string(comm[:n-1]) // without its line feed
 }

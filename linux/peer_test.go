@@ -115,3 +115,18 @@ func TestSleepEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestProgramIsWhatThePeerCallsItself(t *testing.T) {
+	want, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Skip(err)
+	}
+	if got := (Peer{PID: int32(os.Getpid())}).Program(); got+"\n" != string(want) {
+		t.Errorf("this program is %q, not %q", got, want)
+	}
+	for _, pid := range []int32{0, -1, 1 << 30} {
+		if got := (Peer{PID: pid}).Program(); got != "?" {
+			t.Errorf("process %d is called %q", pid, got)
+		}
+	}
+}

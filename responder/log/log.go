@@ -107,6 +107,9 @@ func (l *Logger) Client(id uint64, uid uint32) *Logger {
 // On reports whether lines of level are of use to anybody.
 func (l *Logger) On(level hclog.Level) bool { return l.sink.wants(l.Mask(), levelOf(level)) }
 
+// Wants is On for a single bit.
+func (l *Logger) Wants(bit Level) bool { return l.sink.wants(l.Mask(), bit) }
+
 func (s *sink) wants(mask, bit Level) bool { return mask&bit != 0 || s.ring != nil && bit <= ringLevel }
 
 // counts reports whether lines of a bit that repeat each other are counted.
@@ -124,6 +127,9 @@ func (l *Logger) Minor(msg string, args ...any) { l.write(Minor, msg, args) }
 // Log, Trace, Debug, Info, Warn and Error write msg followed by the key/value
 // pairs of args.
 func (l *Logger) Log(level hclog.Level, msg string, args ...any) { l.write(levelOf(level), msg, args) }
+
+// At writes at a single bit, for those that hclog has no level for.
+func (l *Logger) At(bit Level, msg string, args ...any) { l.write(bit, msg, args) }
 
 // Trace writes at 0x2000.
 func (l *Logger) Trace(msg string, args ...any) { l.write(TraceInternal, msg, args) }
