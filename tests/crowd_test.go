@@ -14,26 +14,33 @@ import (
 	"testing"
 )
 
-// buildWithRaceDetector returns where there are programs that report data races.
-func buildWithRaceDetector(t *testing.T) string {
-	t.Helper()
-	needProgram(t, "cc")
-	dir := filepath.Join(scratch, "race")
-	build := exec.Command("go", "build", "-race", "-o", dir+"/", "gosssd/cmd/sssd", "gosssd/cmd/sssd_kcm", "gosssd/cmd/sssd_secrets")
-	build.Env = append(os.Environ(), "CGO_ENABLED=1")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return dir
+// raced is where there are programs that report data races.
+var raced struct {
+	once sync.Once
+	dir  string
+	err  error
 }
 
-// underRaceDetector lets the system run those programs, and fails the test if
-// they report a race.
-func (s *system) underRaceDetector(t *testing.T, dir string) {
+// underRaceDetector lets the system run programs that were built with -race,
+// and fails the test if they report a race.
+func (s *system) underRaceDetector(t *testing.T) *system {
 	t.Helper()
-	s.bin = dir
+	needProgram(t, "cc")
+	raced.once.Do(func() {
+		raced.dir = filepath.Join(scratch, "race")
+		build := exec.Command("go", "build", "-race", "-o", raced.dir+"/", "gosssd/cmd/...")
+		build.Env = append(os.Environ(), "CGO_ENABLED=1")
+		if out, err := build.CombinedOutput(); err != nil {
+			raced.err = fmt.Errorf("%w\n%s", err, out)
+		}
+	})
+	if raced.err != nil {
+		t.Fatal(raced.err)
+	}
+	s.bin = raced.dir
+	s.env = append(s.env, "BIN="+s.bin)
 	reports := s.path("/race")
-	t.Setenv("GORACE", "log_path="+reports)
+	s.more = append(s.more, "GORACE=atexit_sleep_ms=0 log_path="+reports) // by default each program waits a second for reports of others
 	t.Cleanup(func() {
 		s.stop()
 		found, err := filepath.Glob(reports + ".*")
@@ -45,6 +52,7 @@ func (s *system) underRaceDetector(t *testing.T, dir string) {
 			t.Errorf("%s\n%v", text, err)
 		}
 	})
+	return s
 }
 
 // detects says whether the race detector is at work in a responder.
@@ -58,17 +66,15 @@ func (s *system) detects(program string) bool {
 		s.t.Fatal(err)
 	}
 	raced := slices.ContainsFunc(info.Settings, func(setting debug.BuildSetting) bool { return setting.Key == "-race" && setting.Value == "true" })
-	return raced && bytes.Contains(environment, []byte("GORACE=log_path="))
+	return raced && bytes.Contains(environment, []byte("log_path="))
 }
 
 func TestACrowdOfClientsLosesNothing(t *testing.T) {
 	needRealm(t)
-	programs := buildWithRaceDetector(t)
 	for _, storage := range storages {
 		t.Run(storage, func(t *testing.T) {
 			s := newSystem(t, kept(storage))
-			s.underRaceDetector(t, programs)
-			s.start()
+			s.underRaceDetector(t).start()
 			s.sh(somebody(), login+`login alice`)
 			if !s.detects("sssd_kcm") || storage == "secrets" && !s.detects("sssd_secrets") {
 				t.Fatal("the race detector is not at work")

@@ -175,7 +175,7 @@ func exists(path string) bool {
 
 // await returns when something is so, or after a minute.
 func await(so func() bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for !so() && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)

@@ -1,8 +1,6 @@
 package tests
 
 import (
-	"time"
-
 	"gosssd/kcm/client"
 	"gosssd/kcm/protocol"
 )
@@ -14,7 +12,7 @@ func (s *system) kcm() *kcmClient { return s.kcmAt(sockets["sssd_kcm"]) }
 
 // kcmAt is a client of a socket below the root.
 func (s *system) kcmAt(socket string) *kcmClient {
-	c := &kcmClient{client.New(s.path(socket), time.Minute)}
+	c := &kcmClient{client.New(s.path(socket), patience)}
 	s.t.Cleanup(c.reset)
 	return c
 }

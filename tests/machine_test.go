@@ -143,7 +143,7 @@ func (m *machine) sh(u user, script string) string {
 }
 
 func (m *machine) try(u user, script string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	id := fmt.Sprint(uint32(u))
 	cmd := exec.CommandContext(ctx, "nsenter", "--target", m.pid, "--all",

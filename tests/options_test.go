@@ -189,7 +189,7 @@ func (s *system) wake(kcmSocket string) {
 // bus calls a method over the private bus.
 func (s *system) bus(name string, path dbus.ObjectPath, iface, method string) []any {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := sbus.Dial(ctx, s.path(layout.Current().Bus), nil, nil)
 	if err != nil {

@@ -55,35 +55,57 @@ func (s *system) hammer(clients, requests int, disturb func()) []error {
 // quiet is a configuration whose responders are pinged often.
 const quiet = "[sssd]\n[kcm]\ntimeout = 1\n"
 
+// disturbances are what a responder and its clients have to get over.
+var disturbances = map[string]func(s *system, round int){
+	"sssd restarts in order": func(s *system, round int) {
+		s.configure(fmt.Sprintf("[kcm]\nfd_limit = %d\n[secrets]\nfd_limit = %d\n", 1000+round, 1000+round/2))
+		s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" restart`)
+	},
+	"kcm goes idle": func(s *system, _ int) {
+		s.sh(user(os.Getuid()), `busctl --address="$BUS" call sssd.kcm /org/freedesktop/sssd/service org.freedesktop.sssd.service Drain || :`)
+	},
+	"secrets is killed": func(s *system, round int) {
+		if pid := s.pid("sssd_secrets"); pid != 0 && round < kills() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if err := s.kcm().store(fmt.Sprint(os.Getuid()), principal("alice"), fmt.Sprintf("round %d", round)); err != nil {
+			s.t.Error(err)
+		}
+	},
+	"sssd is killed, and both responders run": func(s *system, round int) {
+		if err := s.kcm().store(fmt.Sprint(os.Getuid()), principal("alice"), fmt.Sprintf("round %d", round)); err != nil {
+			s.t.Error(err)
+		}
+		s.kill(syscall.SIGKILL)
+		s.start()
+	},
+}
+
 func TestNoRequestFailsWhile(t *testing.T) {
-	for name, disturb := range map[string]func(s *system, round int){
-		"sssd restarts in order": func(s *system, round int) {
-			s.configure(fmt.Sprintf("[kcm]\nfd_limit = %d\n[secrets]\nfd_limit = %d\n", 1000+round, 1000+round/2))
-			s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" restart`)
-		},
-		"kcm goes idle": func(s *system, _ int) {
-			s.sh(user(os.Getuid()), `busctl --address="$BUS" call sssd.kcm /org/freedesktop/sssd/service org.freedesktop.sssd.service Drain || :`)
-		},
-		"secrets is killed": func(s *system, round int) {
-			if pid := s.pid("sssd_secrets"); pid != 0 && round < kills() {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-			}
-			if err := s.kcm().store(fmt.Sprint(os.Getuid()), principal("alice"), fmt.Sprintf("round %d", round)); err != nil {
-				s.t.Error(err)
-			}
-		},
-		"sssd is killed, and both responders run": func(s *system, round int) {
-			if err := s.kcm().store(fmt.Sprint(os.Getuid()), principal("alice"), fmt.Sprintf("round %d", round)); err != nil {
-				s.t.Error(err)
-			}
-			s.kill(syscall.SIGKILL)
-			s.start()
-		},
-	} {
+	for name, disturb := range disturbances {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, quiet).start()
 			failures := s.hammer(8, 1250, func() {
 				for round := range 10 {
+					disturb(s, round)
+				}
+			})
+			if len(failures) > 0 {
+				t.Errorf("%d requests failed, the first: %v", len(failures), failures[0])
+			}
+		})
+	}
+}
+
+// TestNothingRacesWhile has the same happen to programs that report data races.
+func TestNothingRacesWhile(t *testing.T) {
+	for name, disturb := range disturbances {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t, quiet).underRaceDetector(t).start()
+			failures := s.hammer(4, 100, func() {
+				for round := range 2 {
 					disturb(s, round)
 				}
 			})
@@ -104,6 +126,7 @@ func kills() int {
 }
 
 func TestKillingKCMCostsNoMoreThanTheRequestsInFlight(t *testing.T) {
+	t.Parallel()
 	const clients = 8
 	kills := kills()
 	s := newSystem(t, quiet).start()

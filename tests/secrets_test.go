@@ -155,6 +155,7 @@ func TestTenClientsUseTheSecretsAtOnce(t *testing.T) {
 // TestASilentClientOfSecretsIsDisconnected waits for real: 10 seconds are the
 // least that client_idle_timeout means.
 func TestASilentClientOfSecretsIsDisconnected(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[secrets]\nclient_idle_timeout = 10\n").start()
 	clients := func() uint64 {
 		var counters map[string]uint64

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"gosssd/kcm/protocol"
 )
@@ -28,7 +27,7 @@ func (s *system) ctl(u user, stdin string, args ...string) said {
 
 func (s *system) ctlOf(u user, stdin string, args ...string) said {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.bin+"/sssctl", args...)
 	var stdout, stderr bytes.Buffer

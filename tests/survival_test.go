@@ -12,6 +12,7 @@ import (
 
 func TestKillingAnyProcessBetweenTwoKlistsChangesNothing(t *testing.T) {
 	needRealm(t)
+	t.Parallel()
 	s := newSystem(t, defaults).start()
 	me := user(os.Getuid())
 	s.sh(me, `echo secret | kinit alice; kvno host/server.example.test; echo secret | kinit bob`)
@@ -43,6 +44,7 @@ func TestKillingAnyProcessBetweenTwoKlistsChangesNothing(t *testing.T) {
 }
 
 func TestNoAcknowledgedStoreIsLostWhenProcessesAreKilled(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults).start()
 	name, client := fmt.Sprint(os.Getuid()), principal("alice")
 	c := s.kcm()
@@ -89,6 +91,7 @@ func TestNoAcknowledgedStoreIsLostWhenProcessesAreKilled(t *testing.T) {
 
 func TestNothingReadableIsOnDisk(t *testing.T) {
 	needRealm(t)
+	t.Parallel()
 	s := newSystem(t, defaults).start()
 	me := user(os.Getuid())
 	s.sh(me, `echo secret | kinit alice; kvno host/server.example.test`)

@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,8 +22,15 @@ import (
 // that every user may enter.
 var programs, scratch string
 
+// patience is how long the tests wait for what takes milliseconds on a machine
+// with nothing else to do.
+const patience = time.Minute
+
 // skipped counts what this run could not show.
-var skipped []string
+var skipped struct {
+	sync.Mutex
+	tests []string
+}
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
@@ -34,6 +43,9 @@ func runTests(m *testing.M) int {
 	if err := os.Chmod(scratch, 0o755); err != nil {
 		panic(err)
 	}
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
+		panic(err)
+	}
 	programs = filepath.Join(scratch, "bin")
 	build := exec.Command("go", "build", "-o", programs+"/", "gosssd/cmd/...")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -42,8 +54,8 @@ func runTests(m *testing.M) int {
 	}
 	code := m.Run()
 	stopRealm()
-	if len(skipped) > 0 {
-		fmt.Fprintf(os.Stderr, "SKIPPED %d tests of the system:\n\t%s\n", len(skipped), strings.Join(skipped, "\n\t"))
+	if n := len(skipped.tests); n > 0 {
+		fmt.Fprintf(os.Stderr, "SKIPPED %d tests of the system:\n\t%s\n", n, strings.Join(skipped.tests, "\n\t"))
 	}
 	return code
 }
@@ -51,7 +63,9 @@ func runTests(m *testing.M) int {
 // skip skips a test loudly.
 func skip(t *testing.T, why string) {
 	t.Helper()
-	skipped = append(skipped, t.Name()+": "+why)
+	skipped.Lock()
+	skipped.tests = append(skipped.tests, t.Name()+": "+why)
+	skipped.Unlock()
 	t.Skip(why)
 }
 
@@ -78,6 +92,7 @@ type system struct {
 	bin  string   // where its programs are
 	args []string // of sssd, besides --root
 	env  []string // that points clients at it
+	more []string // of sssd's environment
 
 	sssd   *exec.Cmd
 	ended  chan struct{} // closed when sssd has ended
@@ -98,7 +113,7 @@ func newSystem(t testing.TB, conf string) *system {
 	s.configure(conf)
 	socket := s.path("/var/run/.heim_org.h5l.kcm-socket")
 	s.env = []string{
-		"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=/nonexistent",
+		"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=/nonexistent",
 		"KRB5_CONFIG=" + s.krb5Conf("default_ccache_name = KCM:", "kcm_socket = "+socket),
 		"ROOT=" + root, "BIN=" + programs,
 		"BUS=unix:path=" + s.path("/var/lib/sss/pipes/private/sbus-monitor"),
@@ -142,7 +157,7 @@ func (s *system) start() *system {
 	output := &bytes.Buffer{}
 	s.output = output
 	s.sssd = exec.Command(s.bin+"/sssd", append(s.args, "--root", s.root)...)
-	s.sssd.Env = append(os.Environ(), "NOTIFY_SOCKET="+address.Name)
+	s.sssd.Env = slices.Concat(os.Environ(), s.more, []string{"NOTIFY_SOCKET=" + address.Name})
 	s.sssd.Stderr = output
 	s.sssd.WaitDelay = time.Second
 	if err := s.sssd.Start(); err != nil {
@@ -260,7 +275,7 @@ func (s *system) shFails(u user, script string) string {
 }
 
 func (s *system) try(u user, script string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-euc", script)
 	cmd.Env = s.env
