@@ -42,9 +42,7 @@ func run(b testing.TB, s *session, body []byte) {
 	if reply, _, err := protocol.CutReply(whole(s)); err != nil || reply.Outer != 0 || reply.Inner != 0 {
 		b.Fatalf("%v: %+v, %v", s.op.op, reply, err)
 	}
-	if cap(s.out) > keptBuffer {
-		s.out = nil
-	}
+	s.forgetReply()
 }
 
 // whole is a session's reply in one piece.
@@ -53,7 +51,7 @@ func whole(s *session) []byte {
 	for _, e := range s.tail {
 		all = protocol.AppendData(all, e.raw())
 	}
-	return all
+	return append(all, s.last...)
 }
 
 func BenchmarkRead(b *testing.B) {

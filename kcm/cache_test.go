@@ -20,13 +20,15 @@ func TestFillingAtOnceIsStoringOneByOne(t *testing.T) {
 		}
 		empty := &cache{id: protocol.UUID{1}, firstCred: 7, nextCred: 7, size: 11}
 		slow := empty
-		one, _ := decodeCredentials(list)
+		wire := protocol.AppendCredentialList(nil, list)
+		first, second := protocol.NewReader(wire), protocol.NewReader(wire)
+		one, _ := readCredentials(&first, 0)
 		for _, cred := range one {
 			slow, _ = slow.with(cred)
 		}
-		all, _ := decodeCredentials(list)
+		all, _ := readCredentials(&second, 0)
 		quick := empty.filled(all)
-		if quick.size != slow.size || quick.nextCred != slow.nextCred || len(quick.entries) != len(slow.entries) {
+		if quick.size != slow.size || quick.extra != slow.extra || quick.nextCred != slow.nextCred || len(quick.entries) != len(slow.entries) {
 			t.Fatalf("filled: %d entries, %d bytes; stored: %d entries, %d bytes", len(quick.entries), quick.size, len(slow.entries), slow.size)
 		}
 		for i, e := range quick.entries {

@@ -1,14 +1,21 @@
 package kcm
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // census counts the caches of all users, for max_ccaches. Until it is
-// complete it knows only of users that were in memory once.
+// complete it knows only of users that were in memory once. A user whose
+// records cannot be read is left out, and asked for again now and then: his
+// damage is not to keep others from logging in.
 type census struct {
 	mu       sync.Mutex
 	caches   map[uint32]int
 	total    int // of caches, and what is reserved
 	complete bool
+	unread   map[uint32]bool
+	asked    time.Time // when the unread were last asked for
 }
 
 // reserve counts one cache more if fewer than limit are counted.
@@ -34,6 +41,7 @@ func (n *census) settle(uid uint32, count, reserved int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.total += count - n.caches[uid] - reserved
+	delete(n.unread, uid)
 	if count == 0 {
 		delete(n.caches, uid)
 	} else {
@@ -51,6 +59,31 @@ func (n *census) completed() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.complete = true
+	n.asked = time.Now()
+}
+
+// leaveOut notes a user who cannot be counted.
+func (n *census) leaveOut(uid uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.unread[uid] = true
+}
+
+// askAgain is how long a user who could not be counted is left alone.
+const askAgain = time.Minute
+
+// due returns whom to ask for again now.
+func (n *census) due() (uids []uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.unread) == 0 || time.Since(n.asked) < askAgain {
+		return nil
+	}
+	n.asked = time.Now()
+	for uid := range n.unread {
+		uids = append(uids, uid)
+	}
+	return uids
 }
 
 // strays are the caches that root gave to another user than their name says,

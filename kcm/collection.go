@@ -114,8 +114,14 @@ func (c *collection) load(ctx context.Context) (*state, error) {
 func (c *collection) publish(s *state) {
 	c.published.Store(s)
 	weight := s.weight()
-	c.users.resident.Add(weight - c.resident)
+	resident := c.users.resident.Add(weight - c.resident)
 	c.resident = weight
+	if resident > residentLimit {
+		select {
+		case c.users.crowded <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // apply makes one change and returns when it is durable, or why it was not
@@ -234,7 +240,7 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 	if err != nil {
 		c.users.census.release(e.reserved)
 		err = &unwritten{err}
-		if !isQuota(err) && !saysFull(err) {
+		if !wroteNothing(err) {
 			// It may have been written after all: only the store knows now.
 			c.publish(nil)
 			c.writeErr = failure{time.Now(), err}

@@ -65,6 +65,10 @@ func options() []confdb.Option {
 			Text: "How many caches one user may have; 0 is without limit"},
 		{Key: "max_ccache_size", Kind: confdb.Int, Default: "65536", Unit: "KiB", Live: true,
 			Text: "How large one cache may be; 0 is without limit"},
+		{Key: "max_ccache_credentials", Kind: confdb.Int, Default: "10000", Live: true,
+			Text: "How many credentials one cache may have; 0 is without limit"},
+		{Key: "max_uid_ccache_size", Kind: confdb.Int, Default: "65536", Unit: "KiB", Live: true,
+			Text: "How much memory all caches of one user may take, at some 600 bytes for each credential besides its own; 0 is without limit"},
 		{Key: "purge_expired_credentials_interval", Kind: confdb.Duration, Default: "600", Unit: "s", Live: true,
 			Text: "How often expired credentials and caches are removed; 0 is never"},
 		{Key: "purge_expired_grace", Kind: confdb.Duration, Default: "86400", Unit: "s", Live: true,
@@ -93,20 +97,24 @@ func renewalOptions() []confdb.Option {
 
 // settings are the live options.
 type settings struct {
-	maxCaches     int   // of all users; 0: no limit, as for the next two
-	maxUserCaches int   // of one user
-	maxCacheSize  int64 // bytes
-	purgeInterval time.Duration
-	purgeGrace    time.Duration
+	maxCaches      int   // of all users; 0: no limit, as for the next four
+	maxUserCaches  int   // of one user
+	maxCacheSize   int64 // bytes
+	maxCredentials int   // of one cache
+	maxUserSize    int64 // bytes in memory
+	purgeInterval  time.Duration
+	purgeGrace     time.Duration
 }
 
 func settingsOf(conf *confdb.Snapshot) *settings {
 	options := conf.Section(section)
 	return &settings{
-		maxCaches:     int(options.Int("max_ccaches")),
-		maxUserCaches: int(options.Int("max_uid_ccaches")),
-		maxCacheSize:  options.Int("max_ccache_size") << 10,
-		purgeInterval: options.Duration("purge_expired_credentials_interval"),
-		purgeGrace:    options.Duration("purge_expired_grace"),
+		maxCaches:      int(options.Int("max_ccaches")),
+		maxUserCaches:  int(options.Int("max_uid_ccaches")),
+		maxCacheSize:   options.Int("max_ccache_size") << 10,
+		maxCredentials: int(options.Int("max_ccache_credentials")),
+		maxUserSize:    options.Int("max_uid_ccache_size") << 10,
+		purgeInterval:  options.Duration("purge_expired_credentials_interval"),
+		purgeGrace:     options.Duration("purge_expired_grace"),
 	}
 }

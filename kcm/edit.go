@@ -12,6 +12,7 @@ import (
 // edit that is thrown away has changed nothing.
 type edit struct {
 	state
+	base     *state // what it began with
 	records  map[string][]byte
 	events   []event
 	purged   []purged
@@ -19,7 +20,7 @@ type edit struct {
 }
 
 func newEdit(base *state) *edit {
-	return &edit{state: *base, records: map[string][]byte{}}
+	return &edit{state: *base, base: base, records: map[string][]byte{}}
 }
 
 // fork returns an edit that begins where e has got to.

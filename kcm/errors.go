@@ -32,6 +32,9 @@ var (
 	errUserFull     = &refusal{protocol.Quota, "max_uid_ccaches is reached"}
 	errFull         = &refusal{protocol.Quota, "max_ccaches is reached"}
 	errCacheTooBig  = &refusal{protocol.Quota, "max_ccache_size is reached"}
+	errTooManyCreds = &refusal{protocol.Quota, "max_ccache_credentials is reached"}
+	errUserTooBig   = &refusal{protocol.Quota, "max_uid_ccache_size is reached"}
+	errMemoryFull   = &refusal{protocol.Quota, "the caches of all users take as much memory as there is for them, and this user's not the least of it"}
 	errReplyTooLong = &refusal{protocol.TooLong, "the reply would be longer than a frame"}
 )
 
@@ -59,6 +62,17 @@ func (u *unwritten) Unwrap() error { return u.err }
 func isQuota(err error) bool {
 	var refused interface{ Quota() bool }
 	return errors.As(err, &refused) && refused.Quota()
+}
+
+// tooBig reports whether a change was refused for the size of what it leaves.
+func tooBig(err error) bool {
+	return errors.Is(err, errCacheTooBig) || errors.Is(err, errTooManyCreds) || errors.Is(err, errUserTooBig) || errors.Is(err, errMemoryFull)
+}
+
+// wroteNothing reports whether a store says of a failed change that nothing of
+// it was written.
+func wroteNothing(err error) bool {
+	return isQuota(err) || saysFull(err)
 }
 
 // isStale reports whether a store refused a change because somebody else has

@@ -122,9 +122,13 @@ func importedCache(uid uint32, from ldb.Cache, gid uint32) (*cache, error) {
 	if !mayCreate(uid, []byte(from.Name)) || strings.Contains(from.Name, "\x00") {
 		return nil, errName
 	}
-	creds, err := decodeCredentials(from.Credentials)
-	if err != nil {
-		return nil, err
+	creds := make([]*credential, 0, len(from.Credentials))
+	for _, raw := range from.Credentials {
+		cred, err := decodeCredential(0, encodeCredential(raw))
+		if err != nil {
+			return nil, err
+		}
+		creds = append(creds, cred)
 	}
 	c := &cache{id: from.UUID, name: from.Name, gid: gid, mode: defaultMode, offset: from.Offset, principal: slices.Clone(from.Principal)}
 	return c.filled(creds), nil

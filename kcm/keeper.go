@@ -1,8 +1,10 @@
 package kcm
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -27,6 +29,9 @@ func (s *Server) keep(ctx context.Context) {
 			return
 		case <-look.C:
 			s.evictIdle()
+			if s.memory.Peak() > notable {
+				debug.FreeOSMemory() // what it took is free again
+			}
 		case <-purge.C:
 			s.purgeExpired(ctx)
 			purge = s.schedule(interval)
@@ -158,6 +163,41 @@ func (s *Server) evictIdle() {
 	}
 	if freed {
 		debug.FreeOSMemory() // which the runtime would keep for later
+	}
+}
+
+// notable is how much memory requests and replies must have taken for it to be
+// given back by hand. The runtime keeps less for what comes next.
+const notable = 8 << 20
+
+// keepSmall makes room when the caches in memory take too much, until ctx ends.
+func (s *Server) keepSmall(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.users.crowded:
+			s.makeSmall(residentLimit)
+		}
+	}
+}
+
+// makeSmall evicts the largest collections until what is in memory is an
+// eighth below a limit, so that it is not called for each load. Users with few
+// caches lose nothing by those with many.
+func (s *Server) makeSmall(limit int64) {
+	if s.users.volatile() {
+		return
+	}
+	all := s.users.all()
+	slices.SortFunc(all, func(a, b *collection) int {
+		return cmp.Compare(b.published.Load().weight(), a.published.Load().weight())
+	})
+	for _, c := range all {
+		if s.users.resident.Load() <= limit-limit/8 {
+			return
+		}
+		s.evict(c)
 	}
 }
 

@@ -3,6 +3,7 @@ package kcm
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // makeRoom makes room for a cache of a principal, which is nil where that is
@@ -126,25 +127,58 @@ func (e *edit) expiredDefault(now int64) *cache {
 	return nil
 }
 
-// fit returns c as it fits into the limit on its size: if need be without
-// tickets that have expired.
+// fit returns c as it fits into the limits on sizes: if need be without
+// tickets that have expired. A user who has too much already, since a limit was
+// lowered, may still make it less.
 func (s *Server) fit(e *edit, c *cache) (*cache, error) {
-	limit := s.settings.Load().maxCacheSize
-	if limit == 0 || c.size <= limit {
+	if s.tooBig(e, c) == nil {
 		return c, nil
 	}
-	line, _ := c.lifeline()
-	c, _ = e.drop(c, c.stale(line, s.clock.likely(s.lookOfClocks())))
-	if c.size > limit {
-		return nil, errCacheTooBig
+	now := s.clock.likely(s.lookOfClocks())
+	for _, one := range e.caches {
+		line, _ := one.lifeline()
+		one, _ = e.drop(one, one.stale(line, now))
+		if one.id == c.id {
+			c = one
+		}
 	}
-	return c, nil
+	return c, s.tooBig(e, c)
+}
+
+// tooBig says which limit on sizes c, or all that its owner would have, exceeds.
+func (s *Server) tooBig(e *edit, c *cache) error {
+	set := s.settings.Load()
+	switch {
+	case set.maxCacheSize > 0 && c.size > set.maxCacheSize:
+		return errCacheTooBig
+	case set.maxCredentials > 0 && len(c.entries) > set.maxCredentials:
+		return errTooManyCreds
+	}
+	before, after := e.base.weight(), e.weight()
+	switch {
+	case after <= before:
+		return nil
+	case set.maxUserSize > 0 && after > set.maxUserSize:
+		return errUserTooBig
+	case after > modest && s.users.volatile() && s.users.resident.Load()+after-before > residentLimit:
+		return errMemoryFull
+	}
+	return nil
 }
 
 // takeCensus counts the caches of all users, if there is a limit on them and
 // that has not been done.
 func (s *Server) takeCensus(ctx context.Context) error {
-	if s.settings.Load().maxCaches == 0 || s.users.census.isComplete() {
+	census := &s.users.census
+	if s.settings.Load().maxCaches == 0 {
+		return nil
+	}
+	if census.isComplete() {
+		for _, uid := range census.due() {
+			if err := s.count(ctx, s.users.of(uid)); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
 	everyone, err := s.users.everyone(ctx)
@@ -152,10 +186,24 @@ func (s *Server) takeCensus(ctx context.Context) error {
 		return err
 	}
 	for _, c := range everyone {
-		if err := s.look(ctx, c, func(*state) error { return nil }); err != nil {
+		if err := s.count(ctx, c); err != nil {
 			return err
 		}
 	}
-	s.users.census.completed()
+	census.completed()
+	return nil
+}
+
+// count counts the caches of one user, or leaves him out if his records cannot
+// be read. An error that took long is not his but that of a store that hangs,
+// and would be the same for all others.
+func (s *Server) count(ctx context.Context, c *collection) error {
+	began := time.Now()
+	err := s.look(ctx, c, func(*state) error { return nil })
+	if err == nil || time.Since(began) >= long {
+		return err
+	}
+	s.users.log.Error("a user's caches are not counted for max_ccaches", "uid", c.uid, "error", err)
+	s.users.census.leaveOut(c.uid)
 	return nil
 }

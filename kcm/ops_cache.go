@@ -3,7 +3,6 @@ package kcm
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -107,8 +106,8 @@ func (s *session) replace(ctx context.Context) error {
 	offset := s.in.Int32()
 	principal := clone(s.in.RawPrincipal())
 	s.logged.principal = principal
-	creds, err := decodeCredentials(s.in.CredentialList())
-	if err := errors.Join(s.in.Err(), err); err != nil {
+	creds, err := readCredentials(&s.in, s.server.settings.Load().maxCredentials)
+	if err != nil {
 		return err
 	}
 	return s.create(ctx, name, func(e *edit, c *cache) error {

@@ -12,11 +12,7 @@ import (
 // replaces.
 func (s *session) store(ctx context.Context) error {
 	name := s.nameParam(ctx)
-	raw := s.in.RawCredential()
-	if err := s.in.Err(); err != nil {
-		return err
-	}
-	cred, err := decodeCredential(0, encodeCredential(raw))
+	cred, err := readCredential(&s.in)
 	if err != nil {
 		return err
 	}
@@ -28,7 +24,7 @@ func (s *session) store(ctx context.Context) error {
 		e.tell(changed, next)
 		return nil
 	})
-	if errors.Is(err, errCacheTooBig) || isQuota(err) {
+	if tooBig(err) || isQuota(err) {
 		err = errors.Join(err, s.removeBare(ctx, name))
 	}
 	return err
@@ -68,7 +64,7 @@ func (s *session) retrieve(ctx context.Context) error {
 	}
 	for i := range c.entries {
 		if tag.Matches(&c.entries[i].Credential, flags) {
-			s.out = append(s.out, c.entries[i].raw()...)
+			s.appendCredential(c.entries[i].credential)
 			return nil
 		}
 	}
@@ -94,6 +90,7 @@ func (s *session) getCredUUIDList(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.room(len(c.entries) * len(protocol.UUID{}))
 	for i := range c.entries {
 		id := c.credentialID(c.entries[i].credential)
 		s.out = append(s.out, id[:]...)
@@ -112,8 +109,20 @@ func (s *session) getCredByUUID(ctx context.Context) error {
 	if cred == nil {
 		return errNoSuchID
 	}
-	s.out = append(s.out, cred.raw()...)
+	s.appendCredential(cred)
 	return nil
+}
+
+// appendCredential adds a credential to the reply. A large one is sent from
+// where it lies.
+func (s *session) appendCredential(cred *credential) {
+	raw := cred.raw()
+	if len(raw) > wholeReply {
+		s.last, s.pins = raw, cred.weight()
+		return
+	}
+	s.room(len(raw))
+	s.out = append(s.out, raw...)
 }
 
 // getCredList sends all credentials at once. Where they do not fit into a
@@ -127,11 +136,13 @@ func (s *session) getCredList(ctx context.Context) error {
 	if size > protocol.MaxReply {
 		return errOneByOne
 	}
-	s.out = binary.BigEndian.AppendUint32(s.out, uint32(len(c.entries)))
-	if size > keptBuffer {
-		s.tail = c.entries
+	if size > wholeReply {
+		s.out = binary.BigEndian.AppendUint32(s.out, uint32(len(c.entries)))
+		s.tail, s.pins = c.entries, c.weight()
 		return nil
 	}
+	s.room(size - len(s.out))
+	s.out = binary.BigEndian.AppendUint32(s.out, uint32(len(c.entries)))
 	for i := range c.entries {
 		s.out = protocol.AppendData(s.out, c.entries[i].raw())
 	}

@@ -3,6 +3,7 @@ package kcm
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -124,16 +125,43 @@ func decodeCredential(seq uint64, record []byte) (*credential, error) {
 	return &credential{Credential: parsed, seq: seq, record: record}, nil
 }
 
-// decodeCredentials makes credentials of what a client sent; their sequence
-// numbers are still to be given.
-func decodeCredentials(list [][]byte) ([]*credential, error) {
-	creds := make([]*credential, 0, len(list))
-	for _, raw := range list {
+// readCredential takes the credential at the end of a request over. What
+// follows it is ignored.
+func readCredential(in *protocol.Reader) (*credential, error) {
+	rest := in.Rest()
+	if err := in.Err(); err != nil {
+		return nil, err
+	}
+	record := encodeCredential(rest)
+	r := protocol.NewReader(record[recordVersionSize:])
+	parsed := r.Credential()
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	if r.Len() > 0 { // do not keep it
+		return decodeCredential(0, slices.Clone(record[:len(record)-r.Len()]))
+	}
+	return &credential{Credential: parsed, record: record}, nil
+}
+
+// readCredentials takes a list of credentials over, of at most so many; 0 is
+// without limit. Their sequence numbers are still to be given.
+func readCredentials(in *protocol.Reader, most int) ([]*credential, error) {
+	n := in.Uint32()
+	if most > 0 && int64(n) > int64(most) {
+		return nil, errTooManyCreds
+	}
+	var creds []*credential
+	for ; n > 0 && in.Err() == nil; n-- {
+		raw := in.Data()
+		if in.Err() != nil {
+			break
+		}
 		cred, err := decodeCredential(0, encodeCredential(raw))
 		if err != nil {
 			return nil, err
 		}
 		creds = append(creds, cred)
 	}
-	return creds, nil
+	return creds, in.Err()
 }

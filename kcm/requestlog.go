@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"gosssd/kcm/protocol"
+	"gosssd/responder"
 	"gosssd/responder/log"
 )
 
@@ -68,7 +69,7 @@ func (s *session) served(op protocol.Op, began time.Time) {
 	if !s.log.On(hclog.Debug) {
 		return
 	}
-	pairs := s.line(op, "bytes", len(s.out)+tailSize(s.tail))
+	pairs := s.line(op, "bytes", len(s.out)+tailSize(s.tail)+len(s.last))
 	if s.logged.cache != nil {
 		pairs = append(pairs, "credentials", len(s.logged.cache.entries))
 	}
@@ -109,7 +110,7 @@ func (s *session) dropped(err error) {
 	pairs := []any{"uid", s.peer.UID, "pid", s.peer.PID, "program", s.logged.program, "reason", err}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, protocol.ErrVersion), errors.Is(err, protocol.ErrTooLong):
+	case errors.Is(err, responder.ErrBudget), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, protocol.ErrVersion), errors.Is(err, protocol.ErrTooLong):
 		s.log.Warn("client dropped", pairs...)
 	default:
 		s.log.Debug("client gone", pairs...)

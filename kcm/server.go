@@ -18,6 +18,8 @@ type Server struct {
 	now      func() time.Time
 	clock    *clock
 	random   io.Reader
+	memory   *responder.Budget // of requests and replies on their way
+	replies  replies
 	requests atomic.Uint64
 	failures atomic.Uint64
 	foreign  atomic.Uint64 // users whose caches root has reached, each once for a connection
@@ -73,10 +75,12 @@ func New(stores Stores, now func() time.Time, random io.Reader) responder.Constr
 func newServer(service *responder.Service, stores Stores, now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
+	s.memory, s.replies = responder.NewBudget(inFlight, ofOneUser), newReplies()
 	s.settings.Store(settingsOf(service.Conf))
 	storage := service.Conf.Section(section).String("ccache_storage")
 	s.users = newUsers(storage, stores.Open, service.Log, service.Signal)
 	s.keeper.Go(func() { s.keep(ctx) })
+	s.keeper.Go(func() { s.keepSmall(ctx) })
 	return s
 }
 
@@ -100,6 +104,7 @@ func (s *Server) Counters() map[string]uint64 {
 	counters["requests"] = s.requests.Load()
 	counters["failures"] = s.failures.Load()
 	counters["accesses by root"] = s.foreign.Load()
+	counters["memory"] = uint64(s.users.resident.Load())
 	return counters
 }
 

@@ -23,8 +23,15 @@ type session struct {
 	in   protocol.Reader // parameters that are not read yet
 	name []byte          // the cache that the request names; for the log
 	out  []byte          // the reply
+	kept []byte          // what a connection keeps for replies, while out is a larger one
 	tail []entry         // credentials that follow it, each behind its length
+	last []byte          // what follows all that
+	pins int64           // bytes that tail and last keep in memory
 }
+
+// usualReply is how many bytes a connection keeps for replies. A larger one
+// takes its memory from the budget until the client has taken it.
+const usualReply = 4 << 10
 
 func newSession(s *Server, peer responder.Peer, logger *log.Logger) *session {
 	return &session{server: s, peer: peer, log: logger, logged: about{program: peer.Program()}, own: s.users.of(peer.UID)}
@@ -32,16 +39,24 @@ func newSession(s *Server, peer responder.Peer, logger *log.Logger) *session {
 
 // serve answers requests until the client is gone or is to be dropped.
 func (s *session) serve(ctx context.Context, conn stream) {
-	requests := frames{from: conn}
+	memory := s.server.memory.Open(s.peer.UID, func() { _ = conn.Close() })
+	defer memory.Close()
+	requests := frames{from: conn, memory: memory}
 	for {
 		body, err := requests.next()
 		if err == nil {
 			err = s.answer(ctx, body)
+			s.in, s.name = protocol.Reader{}, nil
+			requests.done()
 		}
 		if err == nil {
-			err = s.send(conn)
+			err = s.send(conn, memory)
+			s.forgetReply()
 		}
 		if err != nil {
+			if memory.Dropped() {
+				err = responder.ErrBudget
+			}
 			s.dropped(err)
 			return
 		}
@@ -58,7 +73,8 @@ func (s *session) answer(ctx context.Context, body []byte) error {
 	s.server.requests.Add(1)
 	s.op = operationOf(request.Op)
 	s.in = protocol.NewReader(request.Params)
-	s.name, s.tail = nil, nil
+	s.name = nil
+	s.forgetReply()
 	s.out = protocol.BeginReply(s.out[:0])
 	began := s.came(request)
 	defer s.forgetSubject()
@@ -69,26 +85,51 @@ func (s *session) answer(ctx context.Context, body []byte) error {
 	if err != nil {
 		reply, gravity := verdict(s.op, err)
 		s.report(request.Op, err, reply, gravity, began)
-		s.out, s.tail = protocol.AppendReply(s.out[:0], reply), nil
+		s.forgetReply()
+		s.out = protocol.AppendReply(s.out[:0], reply)
 		return nil
 	}
-	protocol.EndReply(s.out, 0, tailSize(s.tail))
+	protocol.EndReply(s.out, 0, tailSize(s.tail)+len(s.last))
 	s.served(request.Op, began)
 	return nil
 }
 
-func (s *session) send(conn stream) error {
+func (s *session) send(conn stream, memory *responder.Holding) error {
+	if size := int64(cap(s.out)) + s.pins; size > usualReply {
+		if err := memory.Take(size, replyTimeout); err != nil {
+			return err
+		}
+		defer memory.Free()
+	}
 	if err := conn.SetWriteDeadline(time.Now().Add(replyTimeout)); err != nil {
 		return err
 	}
-	var err error
-	if s.tail == nil {
-		_, err = conn.Write(s.out)
-	} else {
-		err = s.sendWithTail(conn)
+	if s.tail != nil || s.last != nil {
+		return s.sendWithTail(conn)
 	}
-	if cap(s.out) > keptBuffer {
-		s.out = nil
-	}
+	_, err := conn.Write(s.out)
 	return err
+}
+
+// room makes room for n bytes more in the reply.
+func (s *session) room(n int) {
+	size := len(s.out) + n
+	switch {
+	case size <= cap(s.out):
+	case size <= usualReply:
+		s.out = append(make([]byte, 0, usualReply), s.out...)
+	default:
+		s.kept = s.out
+		s.out = append(s.server.replies.get(size), s.out...)
+	}
+}
+
+// forgetReply leaves nothing of the last reply in memory.
+func (s *session) forgetReply() {
+	clear(s.out)
+	if cap(s.out) > usualReply {
+		s.server.replies.put(s.out)
+		s.out = s.kept
+	}
+	s.out, s.kept, s.tail, s.last, s.pins = s.out[:0], nil, nil, nil, 0
 }

@@ -5,13 +5,12 @@ import "context"
 // Store keeps the records of each owner (uid). Its methods may be called by
 // many goroutines at once, Load and Commit of one owner by one at a time.
 //
-// Three kinds of errors of Commit say more than that it failed. One with a
-// method Quota() bool that returns true: the store refused the change for its
-// size or number. One with a method Full() bool that returns true: the disk has
-// no room for it. One with a method Stale() bool that returns true: somebody
-// else has loaded the owner's records since, so that the change builds on what
-// may be out of date. In all of these cases nothing was written. After any other error the
-// change may or may not have been written.
+// Some errors of Commit say more than that it failed, by a method that returns
+// true. Quota() bool: the store refused the change for its size or number.
+// Full() bool: there is no room on the disk. Stale() bool: somebody else has
+// loaded the owner's records since, so that the change builds on what may be
+// out of date. In all three cases nothing was written. After any other error
+// the change may or may not have been written.
 type Store interface {
 	// Owners returns every owner that has records.
 	Owners(ctx context.Context) ([]uint32, error)

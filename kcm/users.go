@@ -25,6 +25,7 @@ type users struct {
 	purgedCredentials atomic.Uint64
 
 	resident atomic.Int64  // weight of all that is published
+	crowded  chan struct{} // has a value when that is more than residentLimit
 	reading  chan struct{} // has a value for each load under way
 
 	surveyed atomic.Bool // collections has every owner the store knows
@@ -41,9 +42,10 @@ func newUsers(storage string, open func(string) (Store, error), logger *log.Logg
 	return &users{
 		storage: storage, open: open, log: logger, signal: signal,
 		collections: map[uint32]*collection{},
-		census:      census{caches: map[uint32]int{}},
+		census:      census{caches: map[uint32]int{}, unread: map[uint32]bool{}},
 		strays:      strays{owner: map[string]uint32{}},
 		reading:     make(chan struct{}, loadsAtOnce),
+		crowded:     make(chan struct{}, 1),
 	}
 }
 

@@ -14,6 +14,19 @@ const (
 	elementExtra    = 32  // an address, or authorization data
 )
 
+const (
+	// residentLimit is how much all caches in memory may take. Beyond it the
+	// largest collections leave memory; where there is no other place for them,
+	// they may not grow.
+	residentLimit = 256 << 20
+	// modest is how much a user always gets.
+	modest = 1 << 20
+	// inFlight is how much the requests and replies of all users may take at a
+	// time, and ofOneUser those of one: enough for the largest frame.
+	inFlight  = 256 << 20
+	ofOneUser = 96 << 20
+)
+
 // extra is what a credential takes besides its record.
 func (c *credential) extra() int64 {
 	components := len(c.Client.Components) + len(c.Server.Components)

@@ -3,6 +3,8 @@ package responder
 import (
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +35,19 @@ func protectMemory(logger *log.Logger) {
 		locked = unix.Mlockall(unix.MCL_CURRENT|unix.MCL_FUTURE|unix.MCL_ONFAULT) == nil
 	}
 	logger.Info("memory is kept from core dumps", "locked", locked)
+}
+
+// memoryLimit is how much memory Go's runtime may take before it collects
+// garbage more often than it would by itself. It is beyond what users can make
+// a responder hold; what they can make it leave behind stays below it.
+const memoryLimit = 1 << 30
+
+// limitMemory puts memoryLimit into force, unless the environment names
+// another. The units do; a child of the monitor has no unit.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 func because(what string, err error) error {

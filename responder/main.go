@@ -163,6 +163,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 	defer cancel()
 
 	protectMemory(logger)
+	limitMemory()
 	listener, err := socket.open(d, f.root, conf, logger)
 	if err != nil {
 		return err

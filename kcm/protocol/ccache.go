@@ -55,13 +55,6 @@ func (r *Reader) Credential() Credential {
 	return c
 }
 
-// RawCredential reads a credential and returns its bytes, checked.
-func (r *Reader) RawCredential() []byte {
-	before := r.rest
-	r.Credential()
-	return r.since(before)
-}
-
 // CredentialList reads a count and as many credentials, each behind its
 // length, and returns their bytes, checked.
 func (r *Reader) CredentialList() [][]byte {

@@ -38,6 +38,9 @@ func (r *Reader) take(n int) []byte {
 	return b
 }
 
+// Rest reads all that is left.
+func (r *Reader) Rest() []byte { return r.take(len(r.rest)) }
+
 // Uint8 reads one byte.
 func (r *Reader) Uint8() uint8 {
 	if b := r.take(1); b != nil {
