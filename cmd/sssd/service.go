@@ -78,7 +78,7 @@ func (s *service) register(caller sbus.Caller) (chosen uint32, err error) {
 }
 
 // errStray says that a process serves for a service, but is not supervised.
-var errStray = errors.New("it was started by an earlier sssd, and has to end")
+var errStray = errors.New("this sssd has not started it, and it has to end")
 
 func (s *service) isProcess(pid int) bool {
 	return pid != 0 && (pid == s.pid || pid == responder.HolderPID(s.claim))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -70,23 +71,38 @@ func listen(path string, mode fs.FileMode) (int, error) {
 	return duplicate(l)
 }
 
-// restore gives the socket its path back if that was deleted. The error wraps
-// fs.ErrExist if something else is there, and fs.ErrNotExist if the second name
-// is gone as well.
+// restore gives the socket its path back if that was deleted, or taken by
+// another socket that nobody listens on any more. The error wraps fs.ErrExist if
+// something else is there, and fs.ErrNotExist if the second name is gone as
+// well.
 func (s *socket) restore() (restored bool, err error) {
-	err = os.Link(spare(s.path), s.path)
-	if err == nil {
-		return true, nil
-	}
 	held, heldErr := os.Lstat(spare(s.path))
 	named, namedErr := os.Lstat(s.path)
 	switch {
 	case heldErr == nil && namedErr == nil && os.SameFile(held, named):
 		return false, nil
-	case errors.Is(heldErr, fs.ErrNotExist) && namedErr == nil: // the path is there; whose it is cannot be told
+	case errors.Is(heldErr, fs.ErrNotExist) && namedErr == nil: // whose it is cannot be told
 		return false, nil
+	case heldErr == nil && namedErr == nil && s.taken():
+		return false, fmt.Errorf("%s: another program listens there: %w", s.path, fs.ErrExist)
+	case namedErr == nil:
+		if err := os.Remove(s.path); err != nil {
+			return false, err
+		}
 	}
-	return false, err
+	err = os.Link(spare(s.path), s.path)
+	return err == nil, err
+}
+
+// taken reports whether what is at the path is more than a socket that nobody
+// listens on.
+func (s *socket) taken() bool {
+	c, err := net.Dial("unix", s.path)
+	if err == nil {
+		c.Close()
+	}
+	info, statErr := os.Lstat(s.path)
+	return !errors.Is(err, unix.ECONNREFUSED) || statErr == nil && info.Mode().Type() != fs.ModeSocket
 }
 
 // awaitClient returns when a client waits to be accepted, or the context's

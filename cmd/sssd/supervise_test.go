@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/responder/log"
 	"gosssd/sbus"
@@ -60,9 +61,24 @@ func (fake) Serve(_ context.Context, c *responder.Conn) {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		case "hang":
 			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		case "descriptors":
+			fmt.Fprintln(c, descriptors())
+			continue
 		}
 		fmt.Fprintln(c, os.Getpid())
 	}
+}
+
+// descriptors are what the descriptors of this process stand for.
+func descriptors() string {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	var list []string
+	for _, entry := range entries {
+		if to, err := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil {
+			list = append(list, to)
+		}
+	}
+	return strings.Join(list, " ")
 }
 
 func (fake) Reload(*confdb.Snapshot)     {}
@@ -73,10 +89,17 @@ func (fake) Close() error                { return nil }
 // watched is a fake responder under the supervision of a monitor.
 type watched struct {
 	*service
-	t *testing.T
+	monitor *monitor
+	t       *testing.T
 }
 
 func watch(t *testing.T, behaviour string, p patience) *watched {
+	t.Helper()
+	return watchFrom(t, behaviour, p, "1", &kept{}, func(string) {})
+}
+
+// watchFrom is watch with the option timeout, and what there is from before.
+func watchFrom(t *testing.T, behaviour string, p patience, timeout string, k *kept, prepare func(root string)) *watched {
 	t.Helper()
 	t.Setenv(fakeVariable, behaviour)
 	dir, err := os.MkdirTemp("", "sssd") // short: socket paths are
@@ -90,13 +113,19 @@ func watch(t *testing.T, behaviour string, p patience) *watched {
 	}
 	list := []responder.Descriptor{fakeDescriptor()}
 	conf, err := confdb.NewSnapshot(responder.Schema(list), map[string]map[string]string{
-		"fake": {"timeout": "1", "force_timeout": "1"},
+		"fake": {"timeout": timeout, "force_timeout": "1"},
 		"sssd": {"socket_activation": "monitor"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMonitor(list, f, conf, log.To(t.Output(), log.Mask(6)), nil)
+	instance, err := responder.Claim(f.root.Path(layout.Current().PIDFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = instance.Release() })
+	prepare(dir)
+	m := newMonitor(list, f, conf, log.To(t.Output(), log.Mask(6)), instance)
 	s := m.services[0]
 	s.patience = p
 	s.argv = []string{os.Args[0], "--logger=stderr", "--root=" + dir}
@@ -105,7 +134,7 @@ func watch(t *testing.T, behaviour string, p patience) *watched {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- m.run(ctx, &kept{}, func() { close(ready) }) }()
+	go func() { ended <- m.run(ctx, k, func() { close(ready) }) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -117,7 +146,7 @@ func watch(t *testing.T, behaviour string, p patience) *watched {
 	case err := <-ended:
 		t.Fatal(err)
 	}
-	return &watched{service: s, t: t}
+	return &watched{service: s, monitor: m, t: t}
 }
 
 // ask sends a line and returns the answer, "" if the responder ended over it.
@@ -158,7 +187,7 @@ func (w *watched) await(what string, is func(sbus.ServiceStatus) bool) sbus.Serv
 }
 
 var hasty = patience{register: 5 * time.Second, healthy: time.Minute, step: time.Millisecond, longest: 10 * time.Millisecond, kill: 5 * time.Second,
-	backlog: 10 * time.Millisecond, ping: time.Second, hung: time.Second}
+	backlog: 10 * time.Millisecond, ping: 500 * time.Millisecond, hung: time.Second}
 
 func TestAResponderThatEndsIsStartedForTheNextClient(t *testing.T) {
 	for name, c := range map[string]struct {

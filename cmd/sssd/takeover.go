@@ -121,14 +121,17 @@ func (s *service) holder(pid int) *linux.Process {
 }
 
 // endStray ends a responder that nobody supervises: it was started by an sssd
-// that died before it had its claim.
+// that died before it had its claim, or by hand.
 func (s *service) endStray(ctx context.Context, pid int) {
 	p := s.holder(pid)
 	if p == nil {
 		return
 	}
 	defer p.Close()
-	s.terminate(ctx, p, verdict{"an earlier sssd had started it", s.seconds("force_timeout")})
+	s.terminate(ctx, p, verdict{"this sssd has not started it", s.seconds("force_timeout")})
+	if held := s.held(); held != nil {
+		_, _ = held.restore() // it may have bound its own socket over ours; else the guard sees to it
+	}
 }
 
 // release says that the process with the number is the service's no more.
