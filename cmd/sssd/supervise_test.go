@@ -113,7 +113,7 @@ func watchFrom(t *testing.T, behaviour string, p patience, timeout string, k *ke
 	}
 	list := []responder.Descriptor{fakeDescriptor()}
 	conf, err := confdb.NewSnapshot(responder.Schema(list), map[string]map[string]string{
-		"fake": {"timeout": timeout, "force_timeout": "1"},
+		"fake": {"timeout": timeout, "force_timeout": "5"},
 		"sssd": {"socket_activation": "monitor"},
 	})
 	if err != nil {
