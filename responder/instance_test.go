@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func holderProcess(t *testing.T, path string) (pid int, said string, end func())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	end = func() { in.Close(); _ = cmd.Wait() }
+	end = sync.OnceFunc(func() { in.Close(); _ = cmd.Wait() })
 	t.Cleanup(end)
 	said, _ = bufio.NewReader(out).ReadString('\n')
 	return cmd.Process.Pid, strings.TrimSpace(said), end
