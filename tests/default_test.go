@@ -95,3 +95,29 @@ func TestACacheThatIsNotThereHasTheWordsOfAFile(t *testing.T) {
 	}
 	is(t, s, u, `login -c KCM:$(id -u):first alice; primary; login -c KCM:$(id -u) bob; primary`, "alice\nbob")
 }
+
+func TestTheLogSaysWhoAskedForWhat(t *testing.T) {
+	needRealm(t)
+	s := newSystem(t, kept("secrets", "debug_level = 9")).start()
+	u := somebody()
+	s.sh(u, login+`login alice; kvno -q host/server.example.test; kdestroy; klist || :`)
+	text := s.log("sssd_kcm")
+	expect(t, text, "op=REPLACE uid="+fmt.Sprint(u), "program=kinit cache=", "offset=0 principal=alice@EXAMPLE.TEST credentials=",
+		"program=kvno cache=", "server=host/server.example.test@EXAMPLE.TEST", "op=DESTROY", "program=kdestroy", "program=klist",
+		"store: commit", "change: ", "took=")
+}
+
+func TestRootsAccessIsQuiet(t *testing.T) {
+	needRoot(t)
+	needRealm(t)
+	for level, lines := range map[string]int{"2": 0, "4": 1} {
+		s := newSystem(t, kept("secrets", "debug_level = "+level)).start()
+		s.sh(20001, login+`login alice`)
+		s.sh(0, `KRB5CCNAME=KCM:20001 klist`)
+		text := s.log("sssd_kcm")
+		if got := strings.Count(text, "access to another user's cache"); got > lines || got == 0 && lines > 0 {
+			t.Errorf("at level %s there are %d lines about root's access:\n%s", level, got, text)
+		}
+		s.stop()
+	}
+}
