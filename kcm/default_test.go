@@ -268,6 +268,19 @@ func TestALoginTakesTheRoomOfAnEarlierOne(t *testing.T) {
 	}
 }
 
+func TestTheDefaultIsTheLastThatYields(t *testing.T) {
+	r := newRig(t, conf{"max_uid_ccaches": "2"})
+	c := r.client(1000)
+	first := c.generated()
+	c.login(first, "alice")
+	c.must(protocol.OpSetDefaultCache, name(first))
+	for range 3 {
+		n := c.generated()
+		c.login(n, "alice")
+		equal(t, "caches", c.caches(), []string{first, n})
+	}
+}
+
 func TestTheOnlyCacheYieldsToALoginOfItsPrincipal(t *testing.T) {
 	r := newRig(t, conf{"max_uid_ccaches": "1"})
 	c := r.client(1000)

@@ -67,7 +67,7 @@ func TestPurge(t *testing.T) {
 		},
 		"a named cache stays for the grace beside a valid one of its principal": {
 			given: func(c *client) {
-				c.stock("1000:new", "a", map[string]int{krbtgt: 1000})
+				c.stock("1000:new", "a", map[string]int{krbtgt: 1000, "host/a": 100})
 				c.stock("1000:old", "a", map[string]int{krbtgt: 100})
 				c.stock("1000", "a", map[string]int{krbtgt: 100})
 				c.must(protocol.OpSetDefaultCache, name("1000:new"))
