@@ -130,7 +130,7 @@ func importedCache(uid uint32, from ldb.Cache, gid uint32) (*cache, error) {
 		}
 		creds = append(creds, cred)
 	}
-	c := &cache{id: from.UUID, name: from.Name, gid: gid, mode: defaultMode, offset: from.Offset, principal: slices.Clone(from.Principal)}
+	c := &cache{id: from.UUID, name: from.Name, gid: gid, mode: defaultMode, offset: knownOffset(from.Offset), principal: slices.Clone(from.Principal)}
 	return c.filled(creds), nil
 }
 

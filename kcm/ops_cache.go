@@ -99,11 +99,20 @@ func (s *session) addCache(e *edit, name, principal []byte) (*cache, error) {
 	return c, nil
 }
 
+// knownOffset returns the offset that a client gives. SSSD gave the greatest
+// one for "none" once, which would move every ticket by 68 years.
+func knownOffset(given int32) int32 {
+	if given == math.MaxInt32 {
+		return 0
+	}
+	return given
+}
+
 // replace makes a cache or exchanges the whole content of one, in one commit:
 // nobody, and no crash, ever sees it half done.
 func (s *session) replace(ctx context.Context) error {
 	name := s.nameParam(ctx)
-	offset := s.in.Int32()
+	offset := knownOffset(s.in.Int32())
 	principal := clone(s.in.RawPrincipal())
 	s.logged.principal = principal
 	creds, err := readCredentials(&s.in, s.server.settings.Load().maxCredentials)

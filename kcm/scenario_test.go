@@ -367,4 +367,8 @@ func TestSmallOperations(t *testing.T) {
 	if got := c.must(protocol.OpGetKDCOffset, name("1000:a")); !bytes.Equal(got, u32(0)) {
 		t.Errorf("the offset is %x: the greatest stands for none", got)
 	}
+	c.must(protocol.OpReplace, name("1000:a"), u32(0x7fffffff), princ("alice@"+realm), u32(0))
+	if got := c.must(protocol.OpGetKDCOffset, name("1000:a")); !bytes.Equal(got, u32(0)) {
+		t.Errorf("the offset of REPLACE is %x: the greatest stands for none", got)
+	}
 }
