@@ -128,7 +128,8 @@ type fakeStore struct {
 	veto    func() error     // if set, asked before a commit
 	largest int              // if set, how many bytes a commit may have
 
-	volatile bool
+	volatile   bool
+	unreadable uint32 // the user whose records cannot be read
 }
 
 func (f *fakeStore) Volatile() bool { return f.volatile }
@@ -161,6 +162,9 @@ func (f *fakeStore) block() (release func()) {
 func (f *fakeStore) Load(ctx context.Context, uid uint32, each func(string, []byte) error) error {
 	if err := f.fail("load"); err != nil {
 		return err
+	}
+	if uid == f.unreadable && uid != 0 {
+		return errDisk
 	}
 	return f.Memory.Load(ctx, uid, each)
 }
