@@ -113,6 +113,9 @@ func (c *collection) load(ctx context.Context) (*state, error) {
 // The caller holds mu.
 func (c *collection) publish(s *state) {
 	c.published.Store(s)
+	if s != nil && c.users.learn != nil {
+		c.users.learn(c.uid, s)
+	}
 	weight := s.weight()
 	resident := c.users.resident.Add(weight - c.resident)
 	c.resident = weight

@@ -28,8 +28,6 @@ const section = "kcm"
 // DefaultSocket is where krb5's clients look for a KCM server.
 const DefaultSocket = "/var/run/.heim_org.h5l.kcm-socket"
 
-const noRenewal = "tickets are not renewed by this build"
-
 // Descriptor declares the responder and every option of its section.
 func Descriptor() responder.Descriptor {
 	return responder.Descriptor{
@@ -39,6 +37,7 @@ func Descriptor() responder.Descriptor {
 		SocketMode:   0o666,
 		Signals:      signals(),
 		Methods:      methods(),
+		Check:        checkRenewal,
 		Changed:      storageChange,
 		Refusal:      protocol.Refusal,
 		Probe:        responder.Probe{Request: protocol.Probe(), Answer: protocol.ProbeAnswer},
@@ -46,7 +45,7 @@ func Descriptor() responder.Descriptor {
 			Name:    section,
 			Text:    "The Kerberos credential cache server",
 			Options: append(options(), renewalOptions()...),
-		}},
+		}, inheritedSection()},
 	}
 }
 
@@ -76,22 +75,6 @@ func options() []confdb.Option {
 		{Key: "containers_nest_level", Kind: confdb.Int, Default: "4",
 			NotServed: "caches are not nested in containers; [secrets/kcm] has the option of the secrets service",
 			Text:      "Not served: how deep containers may be nested"},
-	}
-}
-
-// renewalOptions are known by name only: SSSD takes them, and an administrator
-// who sets one is told instead of left to believe that it works.
-func renewalOptions() []confdb.Option {
-	return []confdb.Option{
-		{Key: "tgt_renewal", Kind: confdb.Bool, Default: "false", NotServed: noRenewal + "; a login program or a timer, such as krenew(1), can renew them", Missed: true,
-			Text: "Not served: renew tickets"},
-		{Key: "tgt_renewal_inherit", Kind: confdb.String, NotServed: noRenewal, Text: "Not served: the domain whose krb5 options apply to renewal"},
-		{Key: "krb5_renew_interval", Kind: confdb.Duration, NotServed: noRenewal, Text: "Not served: how often tickets are looked at for renewal"},
-		{Key: "krb5_renewable_lifetime", Kind: confdb.Duration, NotServed: noRenewal, Text: "Not served: the renewable lifetime to ask for"},
-		{Key: "krb5_lifetime", Kind: confdb.Duration, NotServed: noRenewal, Text: "Not served: the lifetime to ask for"},
-		{Key: "krb5_validate", Kind: confdb.Bool, Default: "false", NotServed: noRenewal, Text: "Not served: verify renewed tickets"},
-		{Key: "krb5_canonicalize", Kind: confdb.Bool, Default: "false", NotServed: noRenewal, Text: "Not served: canonicalize the principal"},
-		{Key: "krb5_auth_timeout", Kind: confdb.Duration, NotServed: noRenewal, Text: "Not served: how long a renewal may take"},
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"gosssd/confdb"
 	kcmclient "gosssd/kcm/client"
 	"gosssd/kcm/protocol"
+	"gosssd/kcm/renewal"
 	"gosssd/responder"
 	"gosssd/responder/log"
 )
@@ -34,6 +35,7 @@ type rig struct {
 	stepped atomic.Int64              // seconds by which clock, the wall clock, was set forward
 	earlier atomic.Pointer[fakeStore] // the storage before; nil if there is none
 	sssd    atomic.Pointer[[]byte]    // the database of SSSD's own sssd_kcm; nil if there is none
+	kdc     renewal.KDC               // asked for tickets anew
 	logged  *buffer
 	signals *buffer
 	random  *randomness
@@ -67,7 +69,8 @@ func (r *rig) start(set conf) {
 	open := func(string) (Store, error) { return r.store, r.store.fail("open") }
 	now := func() time.Time { return time.Unix(r.clock.Load(), 0) }
 	monotonic := func() time.Duration { return time.Duration(r.clock.Load()-r.stepped.Load()) * time.Second }
-	server := newServer(service, Stores{Open: open, OpenExisting: r.openExisting, SSSD: r.openSSSD, Group: func(uint32) uint32 { return 7 }}, now, monotonic, r.random)
+	stores := Stores{Open: open, OpenExisting: r.openExisting, SSSD: r.openSSSD, Group: func(uint32) uint32 { return 7 }}
+	server := newServer(service, stores, r.kdc, now, monotonic, r.random)
 	server.clock.confirm()
 	r.server = server
 	r.t.Cleanup(func() {

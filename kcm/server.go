@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gosssd/confdb"
+	"gosssd/kcm/renewal"
 	"gosssd/responder"
 )
 
@@ -25,6 +26,8 @@ type Server struct {
 	foreign  atomic.Uint64 // users whose caches root has reached, each once for a connection
 
 	doubted bool // the keeper has said that the wall clock is in doubt; its own
+
+	renewing *renewing // nil: tickets are not renewed
 
 	stores Stores
 	moving sync.Mutex // held while caches are brought from another storage
@@ -63,22 +66,28 @@ type Stores struct {
 	Group func(uid uint32) (gid uint32)
 }
 
-// New returns the constructor of the responder. random must yield unpredictable bytes and, like now,
-// be usable by many goroutines at once.
-func New(stores Stores, now func() time.Time, random io.Reader) responder.Constructor {
+// New returns the constructor of the responder. kdc asks for tickets anew.
+// random must yield unpredictable bytes and, like now, be usable by many
+// goroutines at once.
+func New(stores Stores, kdc renewal.KDC, now func() time.Time, random io.Reader) responder.Constructor {
 	return func(service *responder.Service) (responder.Handler, error) {
 		began := time.Now()
-		return newServer(service, stores, now, func() time.Duration { return time.Since(began) }, random), nil
+		return newServer(service, stores, kdc, now, func() time.Duration { return time.Since(began) }, random), nil
 	}
 }
 
-func newServer(service *responder.Service, stores Stores, now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
+func newServer(service *responder.Service, stores Stores, kdc renewal.KDC, now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
 	s.memory, s.replies = responder.NewBudget(inFlight, ofOneUser), newReplies()
 	s.settings.Store(settingsOf(service.Conf))
 	storage := service.Conf.Section(section).String("ccache_storage")
 	s.users = newUsers(storage, stores.Open, service.Log, service.Signal)
+	if options, on := renewalOf(service.Conf); on {
+		s.renewing = newRenewing(s, kdc, options)
+		s.users.learn = s.renewing.learn
+		s.keeper.Go(func() { s.renewing.run(ctx) })
+	}
 	s.keeper.Go(func() { s.keep(ctx) })
 	s.keeper.Go(func() { s.keepSmall(ctx) })
 	return s
@@ -105,14 +114,16 @@ func (s *Server) Counters() map[string]uint64 {
 	counters["failures"] = s.failures.Load()
 	counters["accesses by root"] = s.foreign.Load()
 	counters["memory"] = uint64(s.users.resident.Load())
+	s.renewing.add(counters)
 	return counters
 }
 
 // MayExit reports whether nothing is lost when the process ends: caches are
-// kept elsewhere, and the next purge would find nothing to remove. Without
-// the latter a responder that idles out before every purge would never do one.
+// kept elsewhere, no ticket is to be renewed, and the next purge would find
+// nothing to remove. Without the latter a responder that idles out before every
+// purge would never do one.
 func (s *Server) MayExit() bool {
-	return !s.Volatile() && !s.purgeOwed()
+	return !s.Volatile() && !s.renewing.owed() && !s.purgeOwed()
 }
 
 // Volatile reports whether the caches are in this process's memory only.

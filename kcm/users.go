@@ -16,6 +16,7 @@ type users struct {
 	storage string // the word of ccache_storage
 	log     *log.Logger
 	signal  func(member string, values ...any)
+	learn   func(uid uint32, s *state) // told what is loaded and what is published; nil: nobody
 	census  census
 	strays  strays
 	loads   atomic.Uint64

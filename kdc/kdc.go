@@ -30,6 +30,9 @@ func (e *Refused) Error() string {
 	return fmt.Sprintf("the KDC refuses: %s (code %d)", errorName(e.Code), e.Code)
 }
 
+// KDCCode returns the code.
+func (e *Refused) KDCCode() int32 { return e.Code }
+
 // Unreachable says that no KDC of a realm gave an answer that can be used.
 type Unreachable struct {
 	Realm string
@@ -46,11 +49,14 @@ var errReply = errors.New("the KDC's reply cannot be used")
 // Realms finds KDCs and talks to them. Its methods may be called by many
 // goroutines at once. The zero value reads /etc/krb5.conf.
 type Realms struct {
-	Files   []string                                                // krb5.conf; nil: what KRB5_CONFIG says, or /etc/krb5.conf
-	KDCInfo string                                                  // directory of kdcinfo.REALM; "": that of SSSD
-	Dial    Dialer                                                  // nil: the host's network
-	SRV     func(context.Context, string, string) ([]Server, error) // by protocol and realm; nil: DNS
-	Now     func() time.Time                                        // nil: time.Now
+	Files []string // krb5.conf; nil: what KRB5_CONFIG says, or /etc/krb5.conf
+	// KinitDir is where "kinit -R" gets a private directory for a ticket that
+	// the KDC renews for libkrb5 only; "": such a ticket is refused.
+	KinitDir string
+	KDCInfo  string                                                  // directory of kdcinfo.REALM; "": that of SSSD
+	Dial     Dialer                                                  // nil: the host's network
+	SRV      func(context.Context, string, string) ([]Server, error) // by protocol and realm; nil: DNS
+	Now      func() time.Time                                        // nil: time.Now
 }
 
 // Exchange gets an answer to a request for a realm. A reply that accept

@@ -14,6 +14,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
 
 	"gosssd/kcm/protocol"
+	"gosssd/kdc/profile"
 )
 
 // A FILE cache of version 4 begins with its version, the length of a list of
@@ -27,8 +28,12 @@ const (
 
 // wantsLibrary reports whether a KDC's refusal says that it wants something
 // that libkrb5 can do and this package cannot, above all armor (FAST), which
-// Active Directory demands by KDC_ERR_POLICY.
+// Active Directory demands by KDC_ERR_POLICY. So does a krb5.conf that is made
+// by a module of libkrb5.
 func wantsLibrary(err error) bool {
+	if errors.Is(err, profile.ErrModule) {
+		return true
+	}
 	var refused *Refused
 	if !errors.As(err, &refused) {
 		return false
@@ -41,10 +46,10 @@ func wantsLibrary(err error) bool {
 	return false
 }
 
-// RenewByKinit asks for tgt anew by "kinit -R", which can all that libkrb5
+// renewByKinit asks for tgt anew by "kinit -R", which can all that libkrb5
 // can. The ticket lies in a private directory below dir for as long as that
 // takes.
-func RenewByKinit(ctx context.Context, dir string, tgt protocol.Credential, offset time.Duration) (_ protocol.Credential, err error) {
+func renewByKinit(ctx context.Context, dir string, tgt protocol.Credential, offset time.Duration) (_ protocol.Credential, err error) {
 	private, err := os.MkdirTemp(dir, "renew-")
 	if err != nil {
 		return protocol.Credential{}, err

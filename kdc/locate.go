@@ -15,9 +15,9 @@ import (
 	"gosssd/kdc/profile"
 )
 
-// kdcInfo is where SSSD leaves the KDCs that it uses itself, for the locator
+// SSSDsKDCInfo is where SSSD leaves the KDCs that it uses itself, for the locator
 // plugin of libkrb5 (sssd_krb5_locator_plugin(8)).
-const kdcInfo = "/var/lib/sss/pubconf"
+const SSSDsKDCInfo = "/var/lib/sss/pubconf"
 
 const (
 	kerberosPort    = 88
@@ -80,7 +80,7 @@ func (r *Realms) fromKDCInfo(realm string) ([]Server, error) {
 	}
 	dir := r.KDCInfo
 	if dir == "" {
-		dir = kdcInfo
+		dir = SSSDsKDCInfo
 	}
 	file, err := os.Open(filepath.Join(dir, "kdcinfo."+realm))
 	if errors.Is(err, os.ErrNotExist) {

@@ -41,6 +41,18 @@ var strongEnctypes = []int32{20, 19, 18, 17}
 // The KDC decides the new end alone: as far from now as the old one was from
 // its start, but not behind renew-until.
 func (r *Realms) Renew(ctx context.Context, tgt protocol.Credential, offset time.Duration) (protocol.Credential, error) {
+	renewed, err := r.renew(ctx, tgt, offset)
+	if !wantsLibrary(err) || r.KinitDir == "" {
+		return renewed, err
+	}
+	renewed, byKinit := renewByKinit(ctx, r.KinitDir, tgt, offset)
+	if byKinit != nil {
+		return renewed, fmt.Errorf("%w; and %w", err, byKinit)
+	}
+	return renewed, nil
+}
+
+func (r *Realms) renew(ctx context.Context, tgt protocol.Credential, offset time.Duration) (protocol.Credential, error) {
 	renewal, err := newRenewal(tgt, r.now().Add(offset))
 	if err != nil {
 		return protocol.Credential{}, fmt.Errorf("the ticket cannot be renewed: %w", err)

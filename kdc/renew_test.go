@@ -263,17 +263,17 @@ func TestKinitThatDoesNotHelp(t *testing.T) {
 	}
 	tgt := newTGT(t, newKDC(t), 18)
 	script("echo Cannot contact any KDC >&2; exit 1")
-	if _, err := RenewByKinit(t.Context(), dir, tgt, 0); err == nil || !strings.Contains(err.Error(), "Cannot contact any KDC") {
+	if _, err := renewByKinit(t.Context(), dir, tgt, 0); err == nil || !strings.Contains(err.Error(), "Cannot contact any KDC") {
 		t.Error(err)
 	}
 	script("rm \"${3#FILE:}\"")
-	if _, err := RenewByKinit(t.Context(), dir, tgt, 0); !errors.Is(err, os.ErrNotExist) {
+	if _, err := renewByKinit(t.Context(), dir, tgt, 0); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 	script("exec sleep 600")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := RenewByKinit(ctx, dir, tgt, 0); err == nil {
+	if _, err := renewByKinit(ctx, dir, tgt, 0); err == nil {
 		t.Error("no error of a kinit that hangs")
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {

@@ -32,7 +32,7 @@ var arrows = []arrow{
 	{from: "gosssd/kdc/...", never: []string{"gosssd/..."}, except: []string{"gosssd/kdc/...", "gosssd/kcm/protocol"}},
 	{from: "gosssd/secrets/...", never: []string{"gosssd/kcm/...", "gosssd/cmd/..."}},
 	{from: "gosssd/cmd/sssd", never: []string{"net/http", "go.etcd.io/bbolt"}},
-	{from: "gosssd/cmd/sssd_kcm", never: []string{"net/http"}},
+	{from: "gosssd/secrets/client", never: []string{"net/http"}},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

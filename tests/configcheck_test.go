@@ -39,7 +39,7 @@ var checkCases = map[string]checkCase{
 	"an option before any section":       {files: map[string]string{"sssd.conf": "fd_limit = 100\n"}},
 	"a domain with an at sign":           {files: map[string]string{"sssd.conf": "[domain/A@B]\nid_provider = ldap\n[domain/x@]\n"}},
 	"a section of some later version":    {files: map[string]string{"sssd.conf": "[radius]\n"}},
-	"options of renewal":                 {files: map[string]string{"sssd.conf": "[kcm]\ntgt_renewal = true\nkrb5_renew_interval = soon\n"}},
+	"options of renewal":                 {files: map[string]string{"sssd.conf": "[kcm]\ntgt_renewal = true\nkrb5_renew_interval = 30m\n"}},
 	"values beyond their bounds":         {files: map[string]string{"sssd.conf": "[kcm]\nfd_limit = 1\nclient_idle_timeout = 1\ndebug_level = 11\n"}},
 	"no configuration at all":            {},
 	"an unknown option of the command":   {files: map[string]string{"sssd.conf": good}, args: []string{"--frob"}, why: "each has its own words", debian: "Invalid option --frob", ours: "unknown option: --frob"},
@@ -55,6 +55,10 @@ var checkCases = map[string]checkCase{
 	"a section of the secrets service": {
 		files: map[string]string{"sssd.conf": "[secrets]\nmax_secrets = 10\n"},
 		why:   "SSSD 2.8 no longer has that service", debian: "Section [secrets] is not allowed", ours: "validators: 0",
+	},
+	"renewal without an interval": {
+		files: map[string]string{"sssd.conf": "[kcm]\ntgt_renewal = true\n"},
+		why:   "SSSD renews nothing then, and says nothing", debian: "validators: 0", ours: "krb5_renew_interval is not set",
 	},
 	"a wrong value": {
 		files: map[string]string{"sssd.conf": "[kcm]\nfd_limit = many\n"},

@@ -134,7 +134,7 @@ func TestOptionsInForceAct(t *testing.T) {
 }
 
 // TestOptionsThatAreNotServedAreToldAndStopNothing guards that an sssd.conf of
-// SSSD's is taken, and that nobody is left to believe that renewal, say, works.
+// SSSD's is taken, and that nobody is left to believe that validation, say, works.
 func TestOptionsThatAreNotServedAreToldAndStopNothing(t *testing.T) {
 	s := newSystem(t, defaults)
 	conf := "[sssd]\nservices = nss, pam\ndomains = example.com\n"
@@ -155,14 +155,14 @@ func TestOptionsThatAreNotServedAreToldAndStopNothing(t *testing.T) {
 			expect(t, said, fmt.Sprintf("sssd.conf:%d: ", i+1), key+": ")
 		}
 	}
-	loud := []string{"[kcm] tgt_renewal: has no effect", "[sssd] domains: has no effect", "[sssd] services: this build ", "[secrets] provider: has no effect"}
-	expect(t, said, append(loud, "Warnings: 4\n", "tgt_renewal_inherit: has no effect")...)
+	loud := []string{"[sssd] domains: has no effect", "[sssd] services: this build ", "[secrets] provider: has no effect"}
+	expect(t, said, append(loud, "Warnings: 3\n", "krb5_validate: has no effect")...)
 	generated := s.genconf(exitOK)
 	expect(t, generated, loud...)
-	refuse(t, generated, "tgt_renewal_inherit")
+	refuse(t, generated, "krb5_validate")
 	s.start() // at the default level of the log
 	expect(t, s.log("sssd"), loud...)
-	refuse(t, s.log("sssd"), "tgt_renewal_inherit")
+	refuse(t, s.log("sssd"), "krb5_validate")
 }
 
 // wake makes both responders run and register. kcmSocket is where [kcm]

@@ -71,7 +71,7 @@ chmod 644 "$dir/krb5.conf"
 export KRB5_CONFIG="$dir/krb5.conf" KRB5_KDC_PROFILE="$dir/kdc.conf"
 if [ ! -e "$dir/principal" ]; then
   kdb5_util create -s -r EXAMPLE.TEST -P master >/dev/null
-  for name in alice bob carol host/server.example.test host/other.example.test $(seq -f u%g 20); do
+  for name in alice bob carol host/server.example.test host/other.example.test host/third.example.test $(seq -f u%g 20); do
     echo "addprinc -pw secret $name"
   done | KRB5CCNAME=MEMORY: kadmin.local -r EXAMPLE.TEST -p admin >/dev/null 2>&1
 fi

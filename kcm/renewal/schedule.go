@@ -16,6 +16,8 @@ type Ticket struct {
 	UID        uint32
 	Cache      protocol.UUID
 	Credential uint64 // its number in the cache
+	Name       string // of the cache; for people, like the next
+	Principal  string
 	Realm      string // whose KDC is asked
 	Start      time.Time
 	End        time.Time

@@ -13,6 +13,10 @@ import (
 	"unicode"
 )
 
+// ErrModule is returned for a file that leaves the configuration to a module,
+// which only libkrb5 can load.
+var ErrModule = errors.New("a profile module cannot be read")
+
 // Profile is what one or several files say, the first file first.
 type Profile struct{ files []*node }
 
@@ -212,7 +216,7 @@ func (p *parser) include(line string) (bool, error) {
 	path := strings.TrimSpace(rest)
 	switch {
 	case word == "module" && path != "":
-		return true, errors.New("a profile module cannot be read: " + path)
+		return true, fmt.Errorf("%w: %s", ErrModule, path)
 	case word == "include" && path != "":
 		return true, p.included(path)
 	case word == "includedir" && path != "":

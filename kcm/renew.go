@@ -1,0 +1,204 @@
+package kcm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"gosssd/kcm/protocol"
+	"gosssd/kcm/renewal"
+)
+
+// flagRenewable is a flag of tickets (RFC 4120 §2.3).
+const flagRenewable = 0x00800000
+
+// retrySurvey is the pause after which owners whose tickets could not be read
+// at the start are looked for again.
+const retrySurvey = time.Minute
+
+// renewing is the part of a Server that renews tickets. It implements
+// renewal.Keeper and renewal.Log.
+type renewing struct {
+	*renewal.Renewer
+	server *Server
+}
+
+// newRenewing returns nil where tickets are not to be renewed.
+func newRenewing(s *Server, kdc renewal.KDC, options renewal.Options) *renewing {
+	r := &renewing{server: s}
+	r.Renewer = renewal.New(r, kdc, r, options)
+	return r
+}
+
+// run renews until ctx ends. It learns of the tickets of all users first, also
+// of those who never come.
+func (r *renewing) run(ctx context.Context) {
+	r.server.keeper.Go(func() { r.survey(ctx) })
+	r.Run(ctx)
+}
+
+func (r *renewing) survey(ctx context.Context) {
+	known := map[uint32]bool{}
+	for !r.surveyOnce(ctx, known) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retrySurvey):
+		}
+	}
+}
+
+// surveyOnce looks at the users that are not known yet, and reports whether
+// all are known then.
+func (r *renewing) surveyOnce(ctx context.Context, known map[uint32]bool) bool {
+	everyone, err := r.server.users.everyone(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.server.users.log.Error("tickets are not renewed before their owner's next request", "error", err)
+		}
+		return ctx.Err() != nil
+	}
+	complete := true
+	for _, c := range everyone {
+		if known[c.uid] {
+			continue
+		}
+		if err := r.server.look(ctx, c, func(*state) error { return nil }); err != nil {
+			if ctx.Err() != nil {
+				return true
+			}
+			r.server.users.log.Error("tickets are not renewed before their owner's next request", "uid", c.uid, "error", err)
+			complete = false
+			continue
+		}
+		known[c.uid] = true
+	}
+	return complete
+}
+
+// learn is told every state of a user that is loaded or published.
+func (r *renewing) learn(uid uint32, s *state) {
+	if r == nil {
+		return
+	}
+	var tickets []renewal.Ticket
+	for _, c := range s.caches {
+		if cred := c.renewable(); cred != nil {
+			tickets = append(tickets, r.ticket(uid, c, cred))
+		}
+	}
+	r.Learn(uid, tickets)
+}
+
+func (r *renewing) ticket(uid uint32, c *cache, cred *credential) renewal.Ticket {
+	local := func(kdcs uint32) time.Time { return time.Unix(int64(kdcs)-int64(c.offset), 0) }
+	start := cred.Times.Start
+	if start == 0 {
+		start = cred.Times.Auth
+	}
+	return renewal.Ticket{
+		UID: uid, Cache: c.id, Credential: cred.seq, Name: c.name, Principal: cred.Client.String(), Realm: string(cred.Server.Realm),
+		Start: local(start), End: local(cred.Times.End), RenewTill: local(cred.Times.RenewTill),
+	}
+}
+
+// renewable returns the ticket-granting ticket of the cache's own realm, if it
+// can be renewed; else nil. One without an end is gssproxy's, and no ticket.
+func (c *cache) renewable() *credential {
+	for i := range c.entries {
+		cred := c.entries[i].credential
+		if cred.TicketFlags&flagRenewable != 0 && cred.Times.End != 0 && cred.Server.IsTGS() &&
+			!cred.Server.IsConfig() && bytes.Equal(cred.Server.Realm, cred.Client.Realm) {
+			return cred
+		}
+	}
+	return nil
+}
+
+// stored returns a ticket that is renewed, if it is the one that t speaks of.
+func (r *renewing) stored(c *cache, t renewal.Ticket) *credential {
+	cred := c.renewable()
+	if cred == nil || r.ticket(t.UID, c, cred) != t {
+		return nil
+	}
+	return cred
+}
+
+// TGT implements renewal.Keeper.
+func (r *renewing) TGT(ctx context.Context, t renewal.Ticket) (tgt protocol.Credential, offset time.Duration, err error) {
+	err = r.server.look(ctx, r.server.users.of(t.UID), func(s *state) error {
+		c := s.byID(t.Cache)
+		if c == nil {
+			return renewal.ErrGone
+		}
+		cred := r.stored(c, t)
+		if cred == nil {
+			return renewal.ErrGone
+		}
+		tgt, offset = cred.Credential, time.Duration(c.offset)*time.Second
+		return nil
+	})
+	return tgt, offset, err
+}
+
+// Replace implements renewal.Keeper: everything else in the cache stays as it
+// is, and so do the ticket's place and the default.
+func (r *renewing) Replace(ctx context.Context, t renewal.Ticket, old, fresh protocol.Credential) error {
+	cred, err := decodeCredential(0, encodeCredential(protocol.AppendCredential(nil, fresh)))
+	if err != nil {
+		return err
+	}
+	owner := r.server.users.of(t.UID)
+	return r.server.look(ctx, owner, func(*state) error {
+		err := owner.changeCache(ctx, t.Cache, func(e *edit, c *cache) error {
+			if now := r.stored(c, t); now == nil || !bytes.Equal(now.Ticket, old.Ticket) {
+				return renewal.ErrGone
+			}
+			e.tell(changed, e.store(c, cred))
+			return nil
+		})
+		if errors.Is(err, errNoCache) {
+			return renewal.ErrGone
+		}
+		return err
+	})
+}
+
+// Renewed implements renewal.Log.
+func (r *renewing) Renewed(t renewal.Ticket, fresh protocol.Credential) {
+	r.server.users.log.Info("a ticket is renewed", "uid", t.UID, "cache", t.Name, "principal", t.Principal,
+		"until", time.Unix(int64(fresh.Times.End), 0).Format(time.DateTime))
+}
+
+// Failed implements renewal.Log.
+func (r *renewing) Failed(t renewal.Ticket, err error, next time.Time) {
+	when := "not again; the user must log in with kinit before " + t.End.Format(time.DateTime)
+	if !next.IsZero() {
+		when = next.Format(time.DateTime)
+	}
+	r.server.users.log.Warn("a ticket cannot be renewed", "uid", t.UID, "cache", t.Name, "principal", t.Principal,
+		"error", err, "next_try", when)
+}
+
+// add puts the totals of renewal among the responder's counters.
+func (r *renewing) add(counters map[string]uint64) {
+	if r == nil {
+		return
+	}
+	totals, tickets := r.Counts()
+	counters["renewable tickets"] = uint64(tickets)
+	counters["renewals"] = totals.Renewed
+	counters["renewals refused"] = totals.Refused
+	counters["renewals unanswered"] = totals.Unanswered
+	counters["renewals overtaken"] = totals.Overtaken
+}
+
+// owed reports whether there are tickets to renew.
+func (r *renewing) owed() bool {
+	if r == nil {
+		return false
+	}
+	_, any := r.Next()
+	return any
+}
