@@ -385,7 +385,7 @@ func TestLogsAreFetchedAsOneArchive(t *testing.T) {
 	}
 
 	for args, want := range map[string]string{
-		"":                         "accepts 1 arg",
+		"":                         "an argument is missing",
 		"/no/such/directory/x.tgz": "no such file",
 		"/dev/null":                "not a regular file",
 	} {

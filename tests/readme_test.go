@@ -2,9 +2,11 @@ package tests
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -114,4 +116,53 @@ func (s *system) buildOver(files map[string]string, packages ...string) {
 		s.t.Fatalf("%v\n%s", err, out)
 	}
 	s.env = append(s.env, "BIN="+s.bin)
+}
+
+// link is a link or picture of a Markdown file to another file of the tree.
+var link = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+
+func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
+	list, err := exec.Command("git", "-C", "..", "ls-files", "*.md").Output()
+	if err != nil {
+		skip(t, "needs the repository: "+err.Error())
+	}
+	links := 0
+	for _, name := range strings.Fields(string(list)) {
+		text, err := os.ReadFile("../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range link.FindAllStringSubmatch(string(text), -1) {
+			links++
+			if _, err := os.Stat(filepath.Join("..", filepath.Dir(name), found[1])); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	if links < 5 {
+		t.Errorf("only %d links are found", links)
+	}
+}
+
+// TestPicturesAreWellFormed parses every SVG and refuses fonts, styles and
+// pictures from elsewhere.
+func TestPicturesAreWellFormed(t *testing.T) {
+	pictures, err := filepath.Glob("../packaging/pictures/*.svg")
+	if err != nil || len(pictures) < 2 {
+		t.Fatalf("there are %d pictures: %v", len(pictures), err)
+	}
+	for _, name := range pictures {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var picture struct {
+			XMLName xml.Name `xml:"http://www.w3.org/2000/svg svg"`
+			Title   string   `xml:"title"`
+		}
+		if err := xml.Unmarshal(text, &picture); err != nil || picture.Title == "" {
+			t.Errorf("%s: title %q, %v", name, picture.Title, err)
+		}
+		refuse(t, string(text), "href", "@import", "<script")
+	}
 }
