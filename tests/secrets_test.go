@@ -73,8 +73,11 @@ func TestSssctlReachesTheSecretsOfOthersForRootOnly(t *testing.T) {
 			t.Errorf("%s: %+v", command, got)
 		}
 	}
-	if got := s.ctl(bob, "", "secrets", "rekey"); got != refused {
-		t.Errorf("%+v", got)
+	for _, command := range []string{"rekey", "check", "repair 20001", "discard 20001"} {
+		got := s.ctl(bob, "", strings.Fields("secrets "+command)...)
+		if got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, "only root may do this") {
+			t.Errorf("%s: %+v", command, got)
+		}
 	}
 	for _, c := range []struct{ command, want string }{
 		{"list --uid 20001", "mine\n"},
@@ -114,7 +117,7 @@ func TestSssctlGivesSecretsANewMasterKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.ctl(me, "", "secrets", "rekey"); got != (said{stdout: "All secrets are encrypted under a new master key.\n"}) {
+	if got := s.ctl(me, "", "secrets", "rekey"); got != (said{stdout: "All secrets and credential caches in " + s.vault("secrets.db") + " are encrypted under a new master key.\n"}) {
 		t.Errorf("%+v", got)
 	}
 	after, err := os.ReadFile(key)

@@ -22,7 +22,8 @@ func (t *tool) secretsCommand() *cobra.Command {
 			"A NAME that ends in a slash is a container of secrets and of other containers.",
 	})
 	c.AddCommand(t.secretsListCommand(), t.secretsGetCommand(), t.secretsSetCommand(), t.secretsDeleteCommand(),
-		rootOnly(t.secretsRekeyCommand()))
+		rootOnly(t.secretsRekeyCommand()),
+		rootOnly(t.secretsCheckCommand()), rootOnly(t.secretsRepairCommand()), rootOnly(t.secretsDiscardCommand()))
 	return c
 }
 
@@ -151,21 +152,6 @@ func (t *tool) secretsDeleteCommand() *cobra.Command {
 		return err
 	}
 	return c
-}
-
-func (t *tool) secretsRekeyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "rekey",
-		Short: "Encrypt all secrets and credential caches anew, under a new master key",
-		Args:  arguments(0, 0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			if _, err := t.secret(request{method: http.MethodPost, base: "/vault/", name: "rekey"}); err != nil {
-				return err
-			}
-			fmt.Fprintln(c.OutOrStdout(), "All secrets are encrypted under a new master key.")
-			return nil
-		},
-	}
 }
 
 func isContainer(name string) bool { return strings.HasSuffix(name, "/") }

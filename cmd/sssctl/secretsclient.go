@@ -34,6 +34,7 @@ type request struct {
 type refusal struct {
 	request request
 	status  int
+	text    string // of the service, where it is meant for an administrator
 }
 
 // secret asks the secrets service and returns the body of its answer. It waits
@@ -66,7 +67,13 @@ func (t *tool) secret(q request) ([]byte, error) {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return nil, &refusal{request: q, status: answer.StatusCode}
+		refused := &refusal{request: q, status: answer.StatusCode}
+		if q.base == "/vault/" && strings.HasPrefix(answer.Header.Get("Content-Type"), "text/plain") {
+			const longest = 4096
+			text, _ := io.ReadAll(io.LimitReader(answer.Body, longest)) // the status is what counts
+			refused.text = string(text)
+		}
+		return nil, refused
 	}
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
@@ -86,6 +93,9 @@ func escape(name string) string {
 
 // Error says what the status means for what was asked.
 func (r *refusal) Error() string {
+	if r.text != "" {
+		return r.text
+	}
 	name := printable(r.request.name)
 	switch r.status {
 	case http.StatusBadRequest:

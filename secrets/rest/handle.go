@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -39,8 +38,8 @@ func (s *service) handle(w http.ResponseWriter, r *http.Request) error {
 	if c.log.On(hclog.Debug) {
 		c.log.Debug("request", "method", r.Method, "uid", c.peer.UID, "length", r.ContentLength)
 	}
-	if isRekey(r) && trusted(c.peer) {
-		return s.local.rekey(w, r)
+	if trusted(c.peer) && s.upkeep(w, r) {
+		return nil
 	}
 	at, err := route(c.peer, r.URL)
 	if err != nil {
@@ -114,11 +113,4 @@ func (f *forwarded) answer(w http.ResponseWriter, r *http.Request, at place) err
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, f.limit)
 	return f.proxy.Forward(w, r, at.raw)
-}
-
-// isRekey recognises the one request that is not about secrets: root's
-// POST /vault/rekey, which is answered when everything is sealed under the new
-// master key.
-func isRekey(r *http.Request) bool {
-	return r.Method == http.MethodPost && strings.EqualFold(r.URL.EscapedPath(), "/vault/rekey")
 }

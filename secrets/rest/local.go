@@ -204,17 +204,3 @@ func remove(ctx context.Context, hive *vault.Hive, at place) error {
 		return nil
 	})
 }
-
-// rekey seals everything under a new master key.
-func (l *local) rekey(w http.ResponseWriter, r *http.Request) error {
-	v, err := l.vault.get()
-	if err != nil {
-		return err
-	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // it takes as long as there are secrets
-	if err := v.Rekey(r.Context()); err != nil {
-		return err
-	}
-	answerStatus(w, r, http.StatusOK, success)
-	return nil
-}
