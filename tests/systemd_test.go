@@ -171,16 +171,25 @@ func TestUnderSystemdOnlyARestartOfSssdReadsTheConfiguration(t *testing.T) {
 }
 
 func TestTheMasterKeyMayComeFromSystemd(t *testing.T) {
-	m := bootMachine(t, "[sssd]\n")
-	m.sh(0, `mkdir -m 700 /etc/credstore.encrypted
-		head -c 32 /dev/urandom | systemd-creds encrypt --with-key=host --name=secrets.mkey - /etc/credstore.encrypted/secrets.mkey
-		systemctl start sssd`)
-	m.sh(someone, kinit)
-	m.sh(0, `test -e /var/lib/sss/secrets/secrets.db; test ! -e /var/lib/sss/secrets/.secrets.mkey; systemctl restart sssd`)
-	m.sh(someone, `klist -s`)
-	m.sh(0, `systemctl stop sssd sssd-kcm sssd-secrets; mv /etc/credstore.encrypted /etc/away; systemctl start sssd`)
-	if out, err := m.try(someone, `klist`); err == nil {
-		t.Errorf("the cache can be read without the key:\n%s", out)
+	for storage, file := range vaults {
+		t.Run(storage, func(t *testing.T) {
+			name := strings.TrimSuffix(file, ".db") + ".mkey"
+			m := bootMachine(t, storedIn(storage))
+			m.sh(0, `mkdir -m 700 /etc/credstore.encrypted
+				head -c 32 /dev/urandom | systemd-creds encrypt --with-key=host --name=`+name+` - /etc/credstore.encrypted/`+name+`
+				systemctl start sssd`)
+			m.sh(someone, kinit)
+			m.sh(0, `test -e /var/lib/sss/secrets/`+file+`; test ! -e /var/lib/sss/secrets/.`+name+`; systemctl restart sssd`)
+			m.sh(someone, `klist -s`)
+			if out, err := m.try(0, `sssctl secrets rekey 2>&1`); err == nil || !strings.Contains(out, "not all under a new master key") ||
+				!strings.Contains(out, "which only an administrator can replace") {
+				t.Errorf("sssctl secrets rekey: %v, %s", err, out)
+			}
+			m.sh(0, `systemctl stop sssd sssd-kcm sssd-secrets; mv /etc/credstore.encrypted /etc/away; systemctl start sssd`)
+			if out, err := m.try(someone, `klist`); err == nil {
+				t.Errorf("the cache can be read without the key:\n%s", out)
+			}
+		})
 	}
 }
 
