@@ -3,7 +3,6 @@ package confdb
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
@@ -14,10 +13,10 @@ var (
 	errTooLarge   = errors.New("too large")
 )
 
-// ParseInt reads an integer of 32 bits as options of kind Int are read. The
-// error says what was expected.
+// ParseInt reads an integer, from 0 to the largest of 32 bits, as options of
+// kind Int are read. The error says what was expected.
 func ParseInt(text string) (int64, error) {
-	o := Option{Kind: Int, Min: math.MinInt32}
+	o := Option{Kind: Int}
 	if text == "" {
 		return 0, errors.New("an integer is missing")
 	}

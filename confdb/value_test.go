@@ -188,13 +188,13 @@ func FuzzWhatIsInForcePassesTheCheck(f *testing.F) {
 }
 
 func TestParseIntTakesWhatSSSDTakes(t *testing.T) {
-	for text, want := range map[string]int64{"0": 0, "9": 9, "0x1F": 31, "010": 8, "+3": 3, "-3": -3, "2147483647": 2147483647} {
+	for text, want := range map[string]int64{"0": 0, "9": 9, "0x1F": 31, "010": 8, "+3": 3, "2147483647": 2147483647} {
 		if got, err := ParseInt(text); err != nil || got != want {
 			t.Errorf("%q is %d, %v", text, got, err)
 		}
 	}
 	for text, want := range map[string]string{
-		"": "missing", "x": "is not an integer", "1_0": "is not an integer", "0b1": "is not an integer", "2147483648": "out of range",
+		"": "missing", "x": "is not an integer", "-3": "out of range, expected 0 to", "1_0": "is not an integer", "0b1": "is not an integer", "2147483648": "out of range",
 		"99999999999999999999": "out of range", "08": "write 8", "++1": "is not an integer", "0x": "is not an integer", "1 ": "is not an integer",
 	} {
 		if _, err := ParseInt(text); err == nil || !strings.Contains(err.Error(), want) {

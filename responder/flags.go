@@ -1,11 +1,10 @@
 package responder
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/pflag"
 
@@ -26,9 +25,9 @@ func ParseFlags(program string, set *pflag.FlagSet, args []string, stdout, stder
 		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, pflag.ErrHelp): // which is -h
 		return UsageError(program, set, err, stderr), true
-	case *help:
+	case *help, err != nil:
 		fmt.Fprintf(stdout, "Usage: %s [OPTION...]\n%s", program, Usages(set))
 		return exitOK, true
 	case *version:
@@ -36,41 +35,6 @@ func ParseFlags(program string, set *pflag.FlagSet, args []string, stdout, stder
 		return exitOK, true
 	}
 	return exitOK, false
-}
-
-// UsageError says what is wrong with a command line and what would be right,
-// and returns the code to end with.
-func UsageError(program string, set *pflag.FlagSet, err error, stderr io.Writer) (code int) {
-	fmt.Fprintf(stderr, "%s: %v\nUsage: %s [OPTION...]\n%s", program, err, program, Usages(set))
-	return exitUsage
-}
-
-// VersionOf is the line that --version prints: program, product and version.
-func VersionOf(program string) string { return program + " (gosssd) " + Version }
-
-// Usages lists options, one to a line, with what each is for.
-func Usages(set *pflag.FlagSet) string {
-	var out strings.Builder
-	w := tabwriter.NewWriter(&out, 0, 0, 3, ' ', 0)
-	set.VisitAll(func(flag *pflag.Flag) {
-		if flag.Hidden {
-			return
-		}
-		short := "    "
-		if flag.Shorthand != "" {
-			short = "-" + flag.Shorthand + ", "
-		}
-		value, text := pflag.UnquoteUsage(flag)
-		if value != "" {
-			value = " " + value
-		}
-		if d := flag.DefValue; d != "" && d != "0" && d != "false" {
-			text += " (default " + d + ")"
-		}
-		fmt.Fprintf(w, "  %s--%s%s\t%s\n", short, flag.Name, value, text)
-	})
-	_ = w.Flush() // into memory
-	return out.String()
 }
 
 // LogFlags are the options about the log that the monitor and every responder
@@ -151,12 +115,9 @@ type number struct {
 func (n *number) String() string { return strconv.FormatInt(n.value, 10) }
 func (n *number) Type() string   { return "INT" }
 
-// Set takes what an integer of sssd.conf may be, but none below 0.
+// Set takes an integer as sssd.conf has it.
 func (n *number) Set(text string) error {
 	value, err := confdb.ParseInt(text)
-	if err == nil && value < 0 {
-		err = fmt.Errorf("'%s' is below 0", text)
-	}
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ var checkCases = map[string]checkCase{
 	"options of renewal":                 {files: map[string]string{"sssd.conf": "[kcm]\ntgt_renewal = true\nkrb5_renew_interval = 30m\n"}},
 	"values beyond their bounds":         {files: map[string]string{"sssd.conf": "[kcm]\nfd_limit = 1\nclient_idle_timeout = 1\ndebug_level = 11\n"}},
 	"no configuration at all":            {},
-	"an unknown option of the command":   {files: map[string]string{"sssd.conf": good}, args: []string{"--frob"}, why: "each has its own words", debian: "Invalid option --frob", ours: "unknown option: --frob"},
+	"an unknown option of the command":   {files: map[string]string{"sssd.conf": good}, args: []string{"--frob"}, why: "each has its own words", debian: "Invalid option --frob", ours: "there is no option --frob"},
 	"an argument too many":               {files: map[string]string{"sssd.conf": good}, args: []string{"extra"}, why: "each has its own words", debian: "Unexpected parameter: extra", ours: `there is an argument too many: "extra"`},
 	"another file":                       {files: map[string]string{"sssd.conf": "[", "other/sssd.conf": good, "other/conf.d/a.conf": "[kmc]\n"}, args: []string{"-c", "DIR/other/sssd.conf"}},
 	"another directory of snippets":      {files: map[string]string{"sssd.conf": good, "other/a.conf": "[kmc]\n"}, args: []string{"-s", "DIR/other"}},

@@ -130,7 +130,7 @@ func TestSssctlWithoutACommandPrintsItsUsageAndFails(t *testing.T) {
 		}
 		expect(t, got.stderr, "Usage: sssctl ", "COMMAND [OPTION...]\n\nCommands:\n")
 	}
-	if got := s.ctl(user(os.Getuid()), "", "--debug", "9", "status"); got.code != 1 {
+	if got := s.ctl(user(os.Getuid()), "", "--debug", "9", "status"); got.code != 3 {
 		t.Errorf("%+v", got)
 	} else {
 		expect(t, got.stderr, "[sssctl]", "SSSD is not running.\n")
@@ -148,8 +148,12 @@ func TestAWrongCommandLineOfSssctlIsExplained(t *testing.T) {
 		"help logs-fech":         "there is no command \"logs-fech\"; did you mean 'logs-fetch'?\n'sssctl --help' lists the commands",
 		"status now":             "there is an argument too many: \"now\"\nUsage: sssctl status [OPTION...]",
 		"logs-fetch":             "an argument is missing\nUsage: sssctl logs-fetch FILE [OPTION...]",
-		"config-check --frob":    "unknown option: --frob\nUsage: sssctl config-check [OPTION...]",
-		"secrets list --uid all": "\"all\" is not a UID for --uid\nUsage: sssctl secrets list [CONTAINER] [OPTION...]",
+		"config-check --frob":    "there is no option --frob\nUsage: sssctl config-check [OPTION...]",
+		"config-check --snipet":  "there is no option --snipet; did you mean '--snippet'?\nUsage: sssctl config-check [OPTION...]",
+		"config-check -x":        "there is no option -x\nUsage: sssctl config-check [OPTION...]",
+		"config-check -c":        "--config needs a value\nUsage: sssctl config-check [OPTION...]",
+		"debug-level --kcm=x":    "--kcm: must be true or false\nUsage: sssctl debug-level [LEVEL] [OPTION...]",
+		"secrets list --uid all": "--uid: must be a non-negative integer\nUsage: sssctl secrets list [CONTAINER] [OPTION...]",
 	} {
 		if got := s.ctl(user(os.Getuid()), "", strings.Fields(args)...); got != (said{stderr: "sssctl: " + want + "\n", code: 1}) {
 			t.Errorf("sssctl %s: %+v", args, got)

@@ -76,11 +76,7 @@ func optionError(c *cobra.Command, err error) error {
 	if errors.Is(err, pflag.ErrHelp) {
 		return err
 	}
-	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		value, _ := pflag.UnquoteUsage(bad.GetFlag())
-		return &usageError{c, fmt.Sprintf("%q is not a %s for --%s", bad.GetValue(), value, bad.GetFlag().Name)}
-	}
-	return &usageError{c, strings.ReplaceAll(err.Error(), "flag", "option")}
+	return &usageError{c, responder.OptionError(c.Flags(), err)}
 }
 
 // printUsage writes one usage line, the commands below c and its options.
