@@ -65,7 +65,7 @@ func quotaOptions(nest, all, perUser, payload string) []confdb.Option {
 		{Key: "max_secrets", Kind: confdb.Int, Default: all, Live: true,
 			Text: "How many secrets all users together may store; 0 means no limit."},
 		{Key: "max_uid_secrets", Kind: confdb.Int, Default: perUser, Live: true,
-			Text: "How many secrets one user may store; 0 means no limit."},
+			Text: "How many secrets one user may store, and how many containers; 0 means no limit."},
 		{Key: "max_payload_size", Kind: confdb.Int, Default: payload, Unit: "KiB", Max: maxPayloadKiB, Clamp: true, Live: true,
 			Text: "How large one secret may be; 0 means no limit but the largest value."},
 	}

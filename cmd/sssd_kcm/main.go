@@ -32,7 +32,7 @@ func construct(s *responder.Service) (responder.Handler, error) {
 func openStore(root responder.Root, storage string) (kcm.Store, error) {
 	switch storage {
 	case "secrets":
-		return service{client.New(root.Path(secrets.Descriptor().Socket))}, nil
+		return client.New(root.Path(secrets.Descriptor().Socket)), nil
 	case "secdb":
 		options := vault.Options{File: "kcm.db", OwnerUID: uint32(os.Getuid()), Credential: vault.Credential("kcm.mkey")}
 		h, err := vault.OpenHive(root.Path(responder.SecretsDir), "kcm", options)

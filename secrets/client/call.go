@@ -5,34 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"gosssd/linux"
 	"gosssd/secrets/records"
 )
 
-// maxAttempts bounds how often one request is sent. A connection that was
-// kept, or that was waiting in the backlog of a service that ended, may turn
-// out closed; the request is then sent again, which is safe because batches
-// only put and delete.
+// maxAttempts bounds how often one request is sent. An idle connection, or one
+// that was waiting in the backlog of a service that ended, may turn out closed;
+// the request is then sent again, which is safe because commits only put and
+// delete.
 const maxAttempts = maxConns + 3
 
-// call sends one request and returns the body of a successful answer.
-func (c *Client) call(ctx context.Context, method, path, word string, body []byte) ([]byte, error) {
+// call sends one request and returns the records of a successful answer.
+func (c *Client) call(ctx context.Context, message []byte) ([]records.Record, error) {
 	deadline := time.Now().Add(callTimeout)
 	if err := c.enter(ctx, deadline); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer func() { <-c.slots }()
-	message := request(method, path, word, body)
-	defer clear(message)
 	for attempt := 1; ; attempt++ {
 		reply, err := c.try(ctx, deadline, message)
 		switch {
-		case err == nil && reply.status == 200:
-			return reply.body, nil
+		case err == nil && reply.result.Status == statusOK:
+			return reply.records, nil
 		case err == nil:
-			return nil, &StatusError{Status: reply.status, Text: reply.text()}
+			return nil, &StatusError{Status: reply.result.Status, Text: shorten(reply.result.Text)}
 		case !errors.Is(err, errClosed) || attempt == maxAttempts || ctx.Err() != nil:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -64,48 +64,58 @@ func (c *Client) try(ctx context.Context, deadline time.Time, message []byte) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := k.SetDeadline(deadline); err != nil {
+	if err := k.begin(ctx, deadline); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	stop := context.AfterFunc(ctx, func() { _ = k.SetDeadline(time.Unix(1, 0)) })
 	answer, err := k.exchange(message)
-	if !stop() || err != nil || !answer.keep {
+	k.end()
+	if !stop() || err != nil || !answer.reusable {
 		k.Close()
 		return answer, err
 	}
-	c.kept <- k // never blocks: there are no more connections than slots
+	c.idle <- k // never blocks: there are no more connections than slots
 	return answer, nil
 }
 
+// conn returns an idle connection, or makes one.
 func (c *Client) conn(ctx context.Context, deadline time.Time) (*conn, error) {
 	select {
-	case k := <-c.kept:
+	case k := <-c.idle:
 		return k, nil
 	default:
 	}
-	dialer := net.Dialer{Deadline: deadline}
-	socket, err := dialer.DialContext(ctx, "unix", c.path)
+	socket, err := dial(ctx, c.path, deadline)
 	if err != nil {
 		return nil, err
 	}
-	return newConn(socket), nil
+	return newConn(socket, c.path), nil
 }
 
-// request composes a request, so that it leaves in one write.
-func request(method, path, word string, body []byte) []byte {
-	m := make([]byte, 0, 192+len(path)+len(body))
-	m = append(m, method...)
-	m = append(m, ' ')
-	m = append(m, path...)
-	m = append(m, " HTTP/1.1\r\nHost: localhost\r\nAccept: "+records.MediaType+"\r\n"...)
-	if word != "" {
-		m = append(m, records.Fence+": "+word+"\r\n"...)
+// dialPause is the time between two attempts to connect.
+const dialPause = 20 * time.Millisecond
+
+// dial connects to the service. While the service cannot be connected to for
+// want of room in its backlog or of a descriptor here, it tries again until the
+// deadline: on a Unix socket neither makes connect wait.
+func dial(ctx context.Context, path string, deadline time.Time) (net.Conn, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	for {
+		socket, err := linux.Dial(ctx, path)
+		if err == nil {
+			return socket, nil
+		}
+		if !passes(err) {
+			return nil, err
+		}
+		if linux.Sleep(ctx, dialPause); ctx.Err() != nil {
+			return nil, err
+		}
 	}
-	if body != nil {
-		m = append(m, "Content-Type: "+records.MediaType+"\r\nContent-Length: "...)
-		m = strconv.AppendInt(m, int64(len(body)), 10)
-		m = append(m, "\r\n"...)
-	}
-	m = append(m, "\r\n"...)
-	return append(m, body...)
+}
+
+// passes reports whether an error of connect may be over in a moment.
+func passes(err error) bool {
+	return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS)
 }

@@ -1,11 +1,14 @@
 // Package client keeps Kerberos credential caches in the kcm hive of the
-// secrets service. It speaks the little of HTTP/1.1 that this needs, over
-// connections that are kept, so that the process using it stays small.
+// secrets service. After an HTTP upgrade, whose two messages are constants, it
+// speaks the protocol of package records, so that the process using it need
+// not link an HTTP implementation.
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -15,46 +18,42 @@ import (
 )
 
 const (
-	// maxConns bounds the connections to the service, busy and kept. What is
+	// maxConns bounds the connections to the service, busy and idle. What is
 	// sent at the same time is committed together, half of it on average.
 	maxConns = 32
 	// callTimeout bounds one call, the start of the service included: its
 	// socket may be held by systemd and the process only be starting.
 	callTimeout = 30 * time.Second
+	// maxLoads is how often a load is tried while the records change.
+	maxLoads = 5
 )
 
 // Client is the kcm hive of a secrets service. It is safe for concurrent use.
 type Client struct {
 	path  string
 	slots chan struct{} // one for every connection in use
-	kept  chan *conn    // connections at rest
+	idle  chan *conn    // connections at rest
 
-	mu    sync.Mutex
-	words map[uint32]string // of each user's last load; see records.Fence
+	mu     sync.Mutex
+	tokens map[uint32]records.Token // of each user's last load
 }
 
 // New returns a client of the service that listens at path. The connection is
 // made when the first call needs it.
 func New(path string) *Client {
 	return &Client{
-		path:  path,
-		slots: make(chan struct{}, maxConns),
-		kept:  make(chan *conn, maxConns),
-		words: map[uint32]string{},
+		path:   path,
+		slots:  make(chan struct{}, maxConns),
+		idle:   make(chan *conn, maxConns),
+		tokens: map[uint32]records.Token{},
 	}
 }
 
-const hive = "/kcm/persistent/"
-
-func owned(uid uint32) string { return hive + strconv.FormatUint(uint64(uid), 10) + "/" }
-
 // Owners lists the users that have records.
 func (c *Client) Owners(ctx context.Context) ([]uint32, error) {
-	body, err := c.call(ctx, "GET", hive, "", nil)
-	if err != nil {
-		return nil, fmt.Errorf("list owners at %s: %w", c.path, err)
-	}
-	all, err := records.Parse(body)
+	message := records.Begin(nil, records.Owners)
+	records.End(message)
+	all, err := c.call(ctx, message)
 	if err != nil {
 		return nil, fmt.Errorf("list owners at %s: %w", c.path, err)
 	}
@@ -69,55 +68,91 @@ func (c *Client) Owners(ctx context.Context) ([]uint32, error) {
 	return owners, nil
 }
 
-// Load returns every record of one user by its key; none is not an error.
+// Load calls each with every record of one user; each may keep the value.
 // Changes that were sent before and are still on their way will not be made.
-func (c *Client) Load(ctx context.Context, uid uint32) (map[string][]byte, error) {
-	word := rand.Text()
-	body, err := c.call(ctx, "GET", owned(uid), word, nil)
-	if err != nil {
-		return nil, fmt.Errorf("load records of uid %d at %s: %w", uid, c.path, err)
+func (c *Client) Load(ctx context.Context, uid uint32, each func(key string, value []byte) error) error {
+	all, err := c.load(ctx, uid)
+	for tries := 1; errors.Is(err, errChanged) && tries < maxLoads; tries++ {
+		all, err = c.load(ctx, uid)
 	}
-	all, err := records.ParseMap(body)
 	if err != nil {
-		return nil, fmt.Errorf("load records of uid %d at %s: %w", uid, c.path, err)
+		return fmt.Errorf("load records of uid %d at %s: %w", uid, c.path, err)
+	}
+	for _, record := range all {
+		if err := each(record.Key, record.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load returns all records of one user, in no order.
+func (c *Client) load(ctx context.Context, uid uint32) ([]records.Record, error) {
+	subject := records.Subject{UID: uid}
+	if _, err := rand.Read(subject.Token[:]); err != nil {
+		return nil, err
+	}
+	message := subject.AppendTo(records.Begin(nil, records.Load))
+	records.End(message)
+	all, err := c.call(ctx, message)
+	if err != nil {
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.words[uid] = word
+	c.tokens[uid] = subject.Token
 	return all, nil
 }
 
 // Commit makes all changes to the records of one user, or none; a nil value
-// deletes. When it returns nil they are on disk. After an error that is
-// neither ErrQuota nor ErrTooLarge it is not known whether they were made;
-// making them again does no harm.
+// deletes. When it returns nil they are on disk. A StatusError of which Quota,
+// Stale or Full is true means that none was made; after any other error it is
+// not known whether they were, and making them again does no harm.
 func (c *Client) Commit(ctx context.Context, uid uint32, changes map[string][]byte) error {
-	size := 0
+	size := 64 // head and subject
 	for key, value := range changes {
 		size += records.Size(key, value)
 	}
-	batch := make([]byte, 0, size)
-	for key, value := range changes {
-		batch = records.Append(batch, key, value)
-	}
-	defer clear(batch)
 	c.mu.Lock()
-	word := c.words[uid]
+	subject := records.Subject{UID: uid, Token: c.tokens[uid]}
 	c.mu.Unlock()
-	if _, err := c.call(ctx, "PATCH", owned(uid), word, batch); err != nil {
+	message := subject.AppendTo(records.Begin(make([]byte, 0, size), records.Commit))
+	for key, value := range changes {
+		message = records.Append(message, key, value)
+	}
+	records.End(message)
+	defer clear(message)
+	if _, err := c.call(ctx, message); err != nil {
 		return fmt.Errorf("commit records of uid %d at %s: %w", uid, c.path, err)
 	}
 	return nil
 }
 
+// Volatile is false: the service keeps records on disk.
+func (c *Client) Volatile() bool { return false }
+
 // Close closes the connections at rest. Calls must have ended before.
 func (c *Client) Close() error {
 	for {
 		select {
-		case k := <-c.kept:
+		case k := <-c.idle:
 			k.Close()
 		default:
 			return nil
 		}
 	}
+}
+
+// split appends the records in b to all. Each value gets memory of its own, so
+// that one that is kept does not keep the others.
+func split(all []records.Record, b []byte) ([]records.Record, error) {
+	for len(b) > 0 {
+		record, rest, err := records.Cut(b)
+		if err != nil {
+			return nil, err
+		}
+		record.Value = bytes.Clone(record.Value)
+		all, b = append(all, record), rest
+	}
+	return all, nil
 }

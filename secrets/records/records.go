@@ -1,6 +1,6 @@
-// Package records is the binary form in which sssd_kcm and the secrets service
-// exchange many records at once: each record is its key and its value, both
-// preceded by their length as a big-endian 32-bit number.
+// Package records is the protocol between sssd_kcm and the secrets service:
+// what both say on a connection after an HTTP upgrade. It is a codec only;
+// secrets/README.md describes the protocol.
 package records
 
 import (
@@ -9,15 +9,7 @@ import (
 	"fmt"
 )
 
-// MediaType names this form in HTTP's Content-Type and Accept.
-const MediaType = "application/vnd.gosssd.records"
-
-// Fence is the header with the word of a load: one that a client makes up for
-// each load of a user's records, and says again with each change that builds
-// on it. After the next load such changes are refused.
-const Fence = "Records-Fence"
-
-// MaxKey is the longest key, in bytes.
+// MaxKey is the longest key of a record, in bytes.
 const MaxKey = 4096
 
 // deleted stands in place of a value's length in a record that deletes.
@@ -29,7 +21,8 @@ type Record struct {
 	Value []byte
 }
 
-// ErrMalformed is wrapped by every error of Parse.
+// ErrMalformed is wrapped by every error that tells of bytes which are not of
+// this protocol.
 var ErrMalformed = errors.New("malformed records")
 
 // Append appends one record to dst. A nil value deletes the key.
@@ -46,43 +39,43 @@ func Append(dst []byte, key string, value []byte) []byte {
 // Size is the number of bytes Append adds for a record.
 func Size(key string, value []byte) int { return 8 + len(key) + len(value) }
 
-// Parse splits b into its records, in order. The values share b's memory.
-func Parse(b []byte) ([]Record, error) {
-	var all []Record
+// Cut cuts the first record off b, which must not be empty. The value shares
+// b's memory.
+func Cut(b []byte) (record Record, rest []byte, err error) {
+	key, rest, err := cutField(b, MaxKey)
+	if err != nil {
+		return Record{}, nil, fmt.Errorf("key of a record: %w", err)
+	}
+	if len(rest) >= 4 && binary.BigEndian.Uint32(rest) == deleted {
+		return Record{Key: string(key)}, rest[4:], nil
+	}
+	value, rest, err := cutField(rest, deleted-1)
+	if err != nil {
+		return Record{}, nil, fmt.Errorf("value of a record: %w", err)
+	}
+	return Record{Key: string(key), Value: value}, rest, nil
+}
+
+// ParseMap splits b into its records, whose keys must differ. The values share
+// b's memory.
+func ParseMap(b []byte) (map[string][]byte, error) {
+	all := map[string][]byte{}
 	for len(b) > 0 {
-		key, rest, err := field(b, MaxKey)
+		record, rest, err := Cut(b)
 		if err != nil {
-			return nil, fmt.Errorf("key of record %d: %w", len(all), err)
+			return nil, err
 		}
-		var value []byte
-		if len(rest) >= 4 && binary.BigEndian.Uint32(rest) == deleted {
-			b = rest[4:]
-		} else if value, b, err = field(rest, deleted-1); err != nil {
-			return nil, fmt.Errorf("value of record %d: %w", len(all), err)
+		if _, twice := all[record.Key]; twice {
+			return nil, fmt.Errorf("%w: a key occurs twice", ErrMalformed)
 		}
-		all = append(all, Record{Key: string(key), Value: value})
+		all[record.Key] = record.Value
+		b = rest
 	}
 	return all, nil
 }
 
-// ParseMap is Parse for records whose keys must differ.
-func ParseMap(b []byte) (map[string][]byte, error) {
-	all, err := Parse(b)
-	if err != nil {
-		return nil, err
-	}
-	m := make(map[string][]byte, len(all))
-	for _, record := range all {
-		if _, twice := m[record.Key]; twice {
-			return nil, fmt.Errorf("%w: a key occurs twice", ErrMalformed)
-		}
-		m[record.Key] = record.Value
-	}
-	return m, nil
-}
-
-// field cuts one length-prefixed field off b.
-func field(b []byte, longest uint32) (value, rest []byte, err error) {
+// cutField cuts one length-prefixed field off b.
+func cutField(b []byte, longest uint32) (field, rest []byte, err error) {
 	if len(b) < 4 {
 		return nil, nil, fmt.Errorf("%w: %d bytes where a length was expected", ErrMalformed, len(b))
 	}

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"gosssd/secrets/records"
+	"gosssd/secrets"
+	"gosssd/secrets/vault"
 )
 
 // The forms in which a secret is sent.
@@ -29,15 +30,19 @@ func contentType(r *http.Request) (string, error) {
 	return name, nil
 }
 
-func isRecords(r *http.Request) bool { return r.Header.Get("Content-Type") == records.MediaType }
-
-func wantsRecords(r *http.Request) bool { return r.Header.Get("Accept") == records.MediaType }
-
 // readBody reads a body of at most limit bytes. What is longer is refused
 // before it is held.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, errTooLarge
+	}
+	expected := limit
+	if r.ContentLength >= 0 {
+		expected = r.ContentLength
+	}
+	const copies = 3 // of it, while it is decoded
+	if err := takeMemory(r, copies*expected); err != nil {
+		return nil, err
 	}
 	var body bytes.Buffer
 	const step = 64 << 10
@@ -122,4 +127,13 @@ func encodeJSON(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}
+
+// listSize is the memory that a list of a user's secrets may take: JSON may
+// write each byte of a name as \u00XX.
+func listSize(limits secrets.Quota) int64 {
+	if limits.UIDSecrets == 0 {
+		return memoryShare
+	}
+	return 6 * vault.MaxKey * int64(limits.UIDSecrets)
 }

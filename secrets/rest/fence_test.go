@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"gosssd/secrets/client"
+	"gosssd/secrets/records"
 )
 
 func TestChangesThatBuildOnAnEarlierLoadAreRefused(t *testing.T) {
@@ -17,7 +18,7 @@ func TestChangesThatBuildOnAnEarlierLoadAreRefused(t *testing.T) {
 	}
 	load := func(c *client.Client, uid uint32) map[string][]byte {
 		t.Helper()
-		all, err := c.Load(ctx, uid)
+		all, err := recordsOf(c, uid)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +32,7 @@ func TestChangesThatBuildOnAnEarlierLoadAreRefused(t *testing.T) {
 		t.Error("what was changed before the load is not in it")
 	}
 	var status *client.StatusError
-	if err := put(dead, 1000, "late"); !errors.As(err, &status) || status.Status != 412 || status.Quota() {
+	if err := put(dead, 1000, "late"); !errors.As(err, &status) || !status.Stale() || status.Quota() {
 		t.Errorf("a late change: %v", err)
 	}
 	if err := put(living, 1000, "after"); err != nil {
@@ -48,16 +49,20 @@ func TestChangesThatBuildOnAnEarlierLoadAreRefused(t *testing.T) {
 	}
 }
 
+func staying() bool { return false }
+
 func TestALoadWaitsForTheChangeThatIsBeingMade(t *testing.T) {
 	var f fences
-	f.raise(1000, "first")
-	making, raised := make(chan struct{}), make(chan struct{})
+	first, second := records.Token{1}, records.Token{2}
+	if err := f.raise(1000, first, staying); err != nil {
+		t.Fatal(err)
+	}
+	making, raised := make(chan struct{}), make(chan error, 1)
 	go func() {
 		<-making
-		f.raise(1000, "second")
-		close(raised)
+		raised <- f.raise(1000, second, staying)
 	}()
-	err := f.pass(1000, "first", func() error {
+	err := f.pass(1000, first, func() error {
 		close(making)
 		select {
 		case <-raised:
@@ -66,21 +71,44 @@ func TestALoadWaitsForTheChangeThatIsBeingMade(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil {
+	if err := errors.Join(err, <-raised); err != nil {
 		t.Error(err)
 	}
-	<-raised
-	if err := f.pass(1000, "first", func() error { return nil }); !errors.Is(err, errLate) {
+	if err := f.pass(1000, first, func() error { return nil }); !errors.Is(err, errStale) {
 		t.Errorf("the second change: %v", err)
 	}
 }
 
 func TestAServiceThatStartedAfterTheLoadTakesChanges(t *testing.T) {
 	var f fences
-	if err := f.pass(1000, "before my time", func() error { return nil }); err != nil {
+	if err := f.pass(1000, records.Token{1}, func() error { return nil }); err != nil {
 		t.Error(err)
 	}
-	if err := f.pass(1000, "another", func() error { return nil }); !errors.Is(err, errLate) {
-		t.Errorf("a second word: %v", err)
+	if err := f.pass(1000, records.Token{2}, func() error { return nil }); !errors.Is(err, errStale) {
+		t.Errorf("a second token: %v", err)
+	}
+}
+
+// A load that its client no longer waits for lies in the socket of a service
+// that hung, and is read when that goes on: after the client's next load.
+func TestALateLoadDoesNotShutOutALaterOne(t *testing.T) {
+	s := serve(t, nil)
+	living := kcmClient(t, s)
+	late := dialRecords(t, s)
+	fence := s.local.fences.of(1000)
+	fence.mu.Lock() // the service hangs over the first load
+	late.send(loadRequest(1000, records.Token{1}))
+	waitFor(t, func() bool { return s.requests.Load() == 2 }) // the upgrade, and the load
+	late.Close()
+	fence.mu.Unlock()
+	if _, err := recordsOf(living, 1000); err != nil {
+		t.Fatal(err)
+	}
+	late = dialRecords(t, s)
+	late.send(loadRequest(1000, records.Token{2}))
+	late.Close()
+	waitFor(t, func() bool { return s.requests.Load() >= 6 })
+	if err := living.Commit(context.Background(), 1000, map[string][]byte{"a": {1}}); err != nil {
+		t.Errorf("a change that builds on the last load of the living: %v", err)
 	}
 }

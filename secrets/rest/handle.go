@@ -13,9 +13,9 @@ import (
 
 // provider keeps the secrets of users: here, or elsewhere.
 type provider interface {
-	// answer replies to a request about a place, or returns an error without
+	// answer replies to a request about a target, or returns an error without
 	// having replied.
-	answer(w http.ResponseWriter, r *http.Request, at place) error
+	answer(w http.ResponseWriter, r *http.Request, at target) error
 }
 
 // ServeHTTP answers one request.
@@ -24,19 +24,23 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A client that hangs up, or stops sending because the service drains,
 	// must not take back a change that was begun.
 	r = r.WithContext(context.WithoutCancel(r.Context()))
+	defer sessionOf(r).memory.Free()
 	err := s.handle(w, r)
 	if err == nil {
 		return
 	}
 	status, text := statusOf(err)
 	s.note(sessionOf(r), r.Method, status, err)
-	answerStatus(w, r, status, text)
+	answerStatus(w, status, text)
 }
 
 func (s *service) handle(w http.ResponseWriter, r *http.Request) error {
 	c := sessionOf(r)
 	if c.log.On(hclog.Debug) {
 		c.log.Debug("request", "method", r.Method, "uid", c.peer.UID, "length", r.ContentLength)
+	}
+	if isUpgrade(r) {
+		return s.upgrade(w, r)
 	}
 	if trusted(c.peer) && s.upkeep(w, r) {
 		return nil
@@ -83,7 +87,7 @@ func (s *service) resolve(conf *confdb.Snapshot) *settings {
 		p, err := proxy.New(config)
 		if err != nil {
 			s.log.Error("the proxy of a user cannot be used", "uid", uid, "error", err)
-			now.proxies[uid] = broken{err}
+			now.proxies[uid] = failed{err}
 			continue
 		}
 		now.proxies[uid] = &forwarded{proxy: p, limit: bodyLimit(jsonType, read.Users.PayloadLimit())}
@@ -91,10 +95,10 @@ func (s *service) resolve(conf *confdb.Snapshot) *settings {
 	return now
 }
 
-// broken stands for a provider that could not be made.
-type broken struct{ err error }
+// failed stands for a provider that could not be made.
+type failed struct{ err error }
 
-func (b broken) answer(http.ResponseWriter, *http.Request, place) error { return b.err }
+func (f failed) answer(http.ResponseWriter, *http.Request, target) error { return f.err }
 
 // forwarded is the provider that asks a Custodia server.
 type forwarded struct {
@@ -102,7 +106,7 @@ type forwarded struct {
 	limit int64 // bytes of a body
 }
 
-func (f *forwarded) answer(w http.ResponseWriter, r *http.Request, at place) error {
+func (f *forwarded) answer(w http.ResponseWriter, r *http.Request, at target) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete:
 	default:
@@ -111,6 +115,13 @@ func (f *forwarded) answer(w http.ResponseWriter, r *http.Request, at place) err
 	if r.ContentLength > f.limit {
 		return errTooLarge
 	}
+	if err := takeMemory(r, proxyMemory); err != nil {
+		return err
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, f.limit)
 	return f.proxy.Forward(w, r, at.raw)
 }
+
+// proxyMemory is about what one forwarded request takes: a buffer for each
+// direction, and those of the connection.
+const proxyMemory = 96 << 10

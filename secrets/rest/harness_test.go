@@ -94,6 +94,13 @@ func (s *testServer) accept(ctx context.Context, l *net.UnixListener, serving *s
 	}
 }
 
+// setPeer makes uid the peer of the connections to come.
+func (s *testServer) setPeer(uid uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.as = uid
+}
+
 // shortDir is a directory whose name fits a socket's address.
 func shortDir(t testing.TB) string {
 	t.Helper()
@@ -139,9 +146,7 @@ type response struct {
 // do sends a request on a connection of its own.
 func (s *testServer) do(t testing.TB, c call) response {
 	t.Helper()
-	s.mu.Lock()
-	s.as = c.as
-	s.mu.Unlock()
+	s.setPeer(c.as)
 	transport := &http.Transport{DisableCompression: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", s.path)
 	}}

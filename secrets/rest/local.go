@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gosssd/secrets"
+	"gosssd/secrets/quota"
 	"gosssd/secrets/vault"
 )
 
@@ -24,8 +25,8 @@ func (l *local) with(q secrets.Quota) *local {
 	return &local{vault: l.vault, fences: l.fences, quota: q}
 }
 
-func (l *local) answer(w http.ResponseWriter, r *http.Request, at place) error {
-	if err := checkTarget(r); err != nil {
+func (l *local) answer(w http.ResponseWriter, r *http.Request, at target) error {
+	if err := checkQuery(r); err != nil {
 		return err
 	}
 	v, err := l.vault.get()
@@ -33,20 +34,17 @@ func (l *local) answer(w http.ResponseWriter, r *http.Request, at place) error {
 		return err
 	}
 	hive := v.Hive(at.hive)
-	if isRecords(r) || wantsRecords(r) {
-		return l.records(w, r, hive, at)
-	}
 	form, err := contentType(r)
 	if err != nil {
 		return err
 	}
 	switch {
 	case r.Method == http.MethodGet && at.dir:
-		return list(w, r, hive, at, form)
+		return l.list(w, r, hive, at, form)
 	case at.every:
 		return errBadRequest
 	case r.Method == http.MethodGet:
-		return get(w, r, hive, at, form)
+		return l.get(w, r, hive, at, form)
 	case r.Method == http.MethodPut:
 		err = l.put(w, r, hive, at, form)
 	case r.Method == http.MethodPost:
@@ -57,13 +55,16 @@ func (l *local) answer(w http.ResponseWriter, r *http.Request, at place) error {
 		err = errBadRequest
 	}
 	if err == nil {
-		answerStatus(w, r, http.StatusOK, success)
+		answerStatus(w, http.StatusOK, success)
 	}
 	return err
 }
 
 // list answers with the names of all secrets below a container.
-func list(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at place, form string) error {
+func (l *local) list(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at target, form string) error {
+	if err := takeMemory(r, listSize(l.quota)); err != nil {
+		return err
+	}
 	keys, err := keysOf(r.Context(), hive, at)
 	if err != nil {
 		return err
@@ -75,7 +76,7 @@ func list(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at place, fo
 	names := []string{}
 	for _, key := range keys {
 		name, inside := strings.CutPrefix(key, prefix)
-		if inside && !strings.HasSuffix(name, "/") && name != "" {
+		if inside && !quota.IsContainer(name) && name != "" {
 			names = append(names, name)
 		}
 	}
@@ -93,7 +94,7 @@ func list(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at place, fo
 
 // keysOf returns the keys of a user, or those of every user with the uid in
 // front.
-func keysOf(ctx context.Context, hive *vault.Hive, at place) ([]string, error) {
+func keysOf(ctx context.Context, hive *vault.Hive, at target) ([]string, error) {
 	if !at.every {
 		return hive.Keys(ctx, at.uid)
 	}
@@ -115,7 +116,10 @@ func keysOf(ctx context.Context, hive *vault.Hive, at place) ([]string, error) {
 }
 
 // get answers with one secret.
-func get(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at place, form string) error {
+func (l *local) get(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at target, form string) error {
+	if err := takeMemory(r, bodyLimit(form, l.quota.PayloadLimit())); err != nil {
+		return err
+	}
 	value, err := hive.Get(r.Context(), at.uid, at.path)
 	if err != nil {
 		return err
@@ -134,7 +138,7 @@ func get(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at place, for
 }
 
 // put stores a secret under a name that is not taken.
-func (l *local) put(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at place, form string) error {
+func (l *local) put(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at target, form string) error {
 	body, err := readBody(w, r, bodyLimit(form, l.quota.PayloadLimit()))
 	if err != nil {
 		return err
@@ -156,17 +160,17 @@ func (l *local) put(w http.ResponseWriter, r *http.Request, hive *vault.Hive, at
 		if view.Has(at.path) || view.Has(at.container()) {
 			return errExists
 		}
-		return checkQuota(l.quota, view, ruleOf(at.hive), changes)
+		return quota.Check(l.quota, view, rules()[at.hive], changes)
 	})
 }
 
 // makeContainer makes an empty container.
-func (l *local) makeContainer(ctx context.Context, hive *vault.Hive, at place) error {
+func (l *local) makeContainer(ctx context.Context, hive *vault.Hive, at target) error {
 	if !at.dir {
 		return errBadRequest
 	}
-	made := time.Now().UTC().AppendFormat(nil, time.RFC3339)
-	return hive.CommitIf(ctx, at.uid, map[string][]byte{at.container(): made}, func(view *vault.View) error {
+	changes := map[string][]byte{at.container(): quota.Container(time.Now())}
+	return hive.CommitIf(ctx, at.uid, changes, func(view *vault.View) error {
 		switch parent := at.parent(); {
 		case parent != "" && !view.Has(parent):
 			return errNotFound
@@ -175,12 +179,12 @@ func (l *local) makeContainer(ctx context.Context, hive *vault.Hive, at place) e
 		case view.Has(at.container()) || at.path != "" && view.Has(at.path):
 			return errExists
 		}
-		return nil
+		return quota.Check(l.quota, view, rules()[at.hive], changes)
 	})
 }
 
 // remove deletes a secret or an empty container.
-func remove(ctx context.Context, hive *vault.Hive, at place) error {
+func remove(ctx context.Context, hive *vault.Hive, at target) error {
 	changes := map[string][]byte{at.container(): nil}
 	if at.path != "" {
 		changes[at.path] = nil

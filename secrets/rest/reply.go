@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"gosssd/responder"
+	"gosssd/secrets/quota"
 	"gosssd/secrets/records"
 	"gosssd/secrets/vault"
 )
@@ -33,8 +35,7 @@ var (
 	errNotEmpty   = &refusal{http.StatusConflict, "The container is not empty."}
 	errTooLarge   = &refusal{http.StatusRequestEntityTooLarge, "The secret is too large."}
 	errTooLong    = &refusal{http.StatusRequestURITooLong, "The name is too long."}
-	errAllFull    = &refusal{http.StatusInsufficientStorage, "All users together have too many secrets."}
-	errUserFull   = &refusal{http.StatusInsufficientStorage, "The user has too many secrets."}
+	errStale      = &refusal{http.StatusPreconditionFailed, "Somebody has loaded the records since."}
 )
 
 // success is what a client is told when there is nothing else to say.
@@ -53,8 +54,22 @@ func statusOf(err error) (int, string) {
 		return refused.status, refused.text
 	case errors.As(err, &size), errors.As(err, &body):
 		return errTooLarge.status, errTooLarge.text
+	case errors.Is(err, quota.ErrTooLarge), errors.Is(err, records.ErrTooLong):
+		return errTooLarge.status, errTooLarge.text
+	case errors.Is(err, quota.ErrAllSecrets):
+		return http.StatusInsufficientStorage, "All users together have too many secrets."
+	case errors.Is(err, quota.ErrUserSecrets):
+		return http.StatusInsufficientStorage, "The user has too many secrets."
+	case errors.Is(err, quota.ErrUserContainers):
+		return http.StatusInsufficientStorage, "The user has too many containers."
 	case errors.Is(err, records.ErrMalformed):
 		return http.StatusBadRequest, err.Error()
+	case errors.Is(err, responder.ErrBudget):
+		return http.StatusServiceUnavailable, "Other requests of this user take all memory that there is for them."
+	case errors.Is(err, vault.ErrChanged):
+		return http.StatusConflict, "The records changed while they were being read."
+	case errors.Is(err, vault.ErrFull):
+		return http.StatusInsufficientStorage, "The disk is full."
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout, "It took too long."
 	case errors.Is(err, vault.ErrDamaged):
@@ -84,12 +99,7 @@ func answer(w http.ResponseWriter, status int, contentType string, body []byte) 
 	_, _ = w.Write(body) // a client that is gone is seen at its next read
 }
 
-// answerStatus writes an answer that is only a status: a line of text for
-// sssd_kcm, a page for everybody else.
-func answerStatus(w http.ResponseWriter, r *http.Request, status int, text string) {
-	if wantsRecords(r) || isRecords(r) {
-		answer(w, status, "text/plain; charset=utf-8", []byte(text))
-		return
-	}
+// answerStatus writes an answer that is only a status.
+func answerStatus(w http.ResponseWriter, status int, text string) {
 	answer(w, status, "text/html", []byte(page(status, text)))
 }

@@ -13,6 +13,7 @@ import (
 	"gosssd/responder"
 	"gosssd/responder/log"
 	"gosssd/secrets"
+	"gosssd/secrets/quota"
 	"gosssd/secrets/vault"
 )
 
@@ -32,7 +33,9 @@ func New(open func(dir string, opts vault.Options) (*vault.Vault, error)) respon
 				dir:     svc.Root.Path(responder.SecretsDir),
 				options: options(),
 			}},
-			served: make(chan error, 1),
+			served:    make(chan error, 1),
+			memory:    responder.NewBudget(memoryTotal, memoryShare),
+			kcmMemory: responder.NewBudget(kcmMemory, kcmMemory),
 		}
 		s.settings.Store(s.resolve(svc.Conf))
 		if _, err := s.local.vault.get(); err != nil {
@@ -48,8 +51,13 @@ func options() vault.Options {
 		File:       Database,
 		OwnerUID:   uint32(os.Geteuid()),
 		Credential: vault.Credential("secrets.mkey"),
-		Rules:      map[string]vault.Rule{usersHive: userRule, kcmHive: kcmRule},
+		Rules:      rules(),
 	}
+}
+
+// rules tell how the records of each hive add up.
+func rules() map[string]vault.Rule {
+	return map[string]vault.Rule{usersHive: quota.Users, kcmHive: quota.KCM}
 }
 
 // service is the working part of the responder.
@@ -60,6 +68,8 @@ type service struct {
 	started  *listener
 	server   *http.Server
 	served   chan error // of server.Serve
+
+	memory, kcmMemory *responder.Budget
 
 	requests, refused, failed atomic.Uint64
 }

@@ -18,8 +18,8 @@ const (
 	kcmHive   = "kcm"
 )
 
-// place is what a request is about.
-type place struct {
+// target is what a request is about.
+type target struct {
 	hive  string
 	uid   uint32
 	every bool   // all users of the hive
@@ -30,21 +30,21 @@ type place struct {
 
 // container is the key under which a container is kept: its path and a '/',
 // which no secret's key ends in.
-func (p place) container() string { return p.path + "/" }
+func (t target) container() string { return t.path + "/" }
 
-// parent is the key of the container that the place lies in; "" if that is the
-// base, which need not be made.
-func (p place) parent() string {
-	i := strings.LastIndexByte(p.path, '/')
-	return p.path[:i+1]
+// parent is the key of the container that the target lies in; "" if that is
+// the base, which need not be made.
+func (t target) parent() string {
+	i := strings.LastIndexByte(t.path, '/')
+	return t.path[:i+1]
 }
 
 // depth is the number of names in the path.
-func (p place) depth() int {
-	if p.path == "" {
+func (t target) depth() int {
+	if t.path == "" {
 		return 0
 	}
-	return strings.Count(p.path, "/") + 1
+	return strings.Count(t.path, "/") + 1
 }
 
 // route finds out what a request is about, and whether its sender may ask at
@@ -54,27 +54,27 @@ func (p place) depth() int {
 //	/users/<uid>/…           the secrets of a user, for root
 //	/kcm/persistent/<uid>/…  the credential caches of a user, for root
 //	/kcm/persistent/         those of all users, for root
-func route(peer responder.Peer, target *url.URL) (place, error) {
-	path := target.EscapedPath()
+func route(peer responder.Peer, address *url.URL) (target, error) {
+	path := address.EscapedPath()
 	if rest, ok := cutPrefixFold(path, "/secrets/"); ok {
-		return below(place{hive: usersHive, uid: peer.UID}, rest)
+		return below(target{hive: usersHive, uid: peer.UID}, rest)
 	}
 	if !trusted(peer) {
-		return place{}, errForbidden
+		return target{}, errForbidden
 	}
 	if rest, ok := cutPrefixFold(path, "/users/"); ok {
-		return belowUser(place{hive: usersHive}, rest)
+		return belowUser(target{hive: usersHive}, rest)
 	}
 	if rest, ok := cutPrefixFold(path, "/kcm/persistent/"); ok {
 		if strings.Trim(rest, "/") == "" {
-			return place{hive: kcmHive, every: true, dir: true}, nil
+			return target{hive: kcmHive, every: true, dir: true}, nil
 		}
-		return belowUser(place{hive: kcmHive}, rest)
+		return belowUser(target{hive: kcmHive}, rest)
 	}
 	if _, ok := cutPrefixFold(path, "/kcm/"); ok {
-		return place{}, errNotFound
+		return target{}, errNotFound
 	}
-	return place{}, errForbidden
+	return target{}, errForbidden
 }
 
 // trusted reports whether a peer may name any user: root, and the user the
@@ -90,24 +90,24 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 	return s[len(prefix):], true
 }
 
-func belowUser(p place, path string) (place, error) {
+func belowUser(t target, path string) (target, error) {
 	user, rest, _ := strings.Cut(path, "/")
 	uid, err := strconv.ParseUint(user, 10, 32)
 	if err != nil {
-		return place{}, errNotFound
+		return target{}, errNotFound
 	}
-	p.uid = uint32(uid)
+	t.uid = uint32(uid)
 	if !strings.Contains(path, "/") {
-		return p, nil
+		return t, nil
 	}
-	return below(p, rest)
+	return below(t, rest)
 }
 
 // below adds a path as it was sent. Empty names are skipped. Names that a
 // proxied server could take for a way out of the user's base are refused.
-func below(p place, raw string) (place, error) {
-	p.raw = raw
-	p.dir = raw == "" || strings.HasSuffix(raw, "/")
+func below(t target, raw string) (target, error) {
+	t.raw = raw
+	t.dir = raw == "" || strings.HasSuffix(raw, "/")
 	var names []string
 	for escaped := range strings.SplitSeq(raw, "/") {
 		name, err := url.PathUnescape(escaped)
@@ -115,39 +115,22 @@ func below(p place, raw string) (place, error) {
 		case escaped == "":
 			continue
 		case err != nil, name == ".", name == "..", strings.ContainsAny(name, "/\x00"), !utf8.ValidString(name):
-			return place{}, errBadRequest
+			return target{}, errBadRequest
 		}
 		names = append(names, name)
 	}
-	p.path = strings.Join(names, "/")
-	if len(p.path) >= vault.MaxKey {
-		return place{}, errTooLong
+	t.path = strings.Join(names, "/")
+	if len(t.path) >= vault.MaxKey {
+		return target{}, errTooLong
 	}
-	return p, nil
+	return t, nil
 }
 
-// checkTarget refuses what no request may carry (sssd-secrets 1.16: the only
+// checkQuery refuses what no request may carry (sssd-secrets 1.16: the only
 // query is type=simple).
-func checkTarget(r *http.Request) error {
+func checkQuery(r *http.Request) error {
 	if q := r.URL.RawQuery; q != "" && q != "type=simple" || r.URL.User != nil {
 		return errBadRequest
 	}
 	return nil
-}
-
-// userRule counts every secret of a user; containers are not counted.
-func userRule(key string) (unit string, counted bool) {
-	return key, !strings.HasSuffix(key, "/")
-}
-
-// kcmRule counts each credential cache, ccache/<name>, as one secret with all
-// records below it, and not the name of the default cache.
-func kcmRule(key string) (unit string, counted bool) {
-	if name, isCache := strings.CutPrefix(key, "ccache/"); isCache {
-		cache, _, isPart := strings.Cut(name, "/")
-		if isPart && cache != "" {
-			return "ccache/" + cache, false
-		}
-	}
-	return key, key != "default" && !strings.HasSuffix(key, "/")
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"gosssd/responder"
@@ -15,21 +16,31 @@ import (
 // How long a client may take for one request and its answer. Between requests
 // the frame disconnects clients that are silent.
 const (
+	headTimeout    = 20 * time.Second
 	requestTimeout = 60 * time.Second
-	answerTimeout  = 120 * time.Second
+	answerTimeout  = 60 * time.Second
 	betweenTimeout = 24 * time.Hour
-	maxHead        = 80 << 10 // bytes of a request's head
+	maxHead        = 32 << 10 // bytes of a request's head: a name of vault.MaxKey, percent-encoded, and headers
+)
+
+// The memory for what clients have sent and not finished, or asked for and not
+// read: of all users together, and of one. sssd_kcm has memory of its own.
+const (
+	memoryTotal = 64 << 20
+	memoryShare = 16 << 20
+	kcmMemory   = 64 << 20
 )
 
 // start serves the connections that Serve hands over.
 func (s *service) start() {
 	s.server = &http.Server{
-		Handler:        s,
-		ReadTimeout:    requestTimeout,
-		WriteTimeout:   answerTimeout,
-		IdleTimeout:    betweenTimeout,
-		MaxHeaderBytes: maxHead,
-		ErrorLog:       stdlog.New(s.log.StandardWriter(nil), "", 0),
+		Handler:           s,
+		ReadHeaderTimeout: headTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout + answerTimeout,
+		IdleTimeout:       betweenTimeout,
+		MaxHeaderBytes:    maxHead,
+		ErrorLog:          stdlog.New(s.log.StandardWriter(nil), "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, sessionKey{}, c.(*session))
 		},
@@ -43,62 +54,56 @@ func (s *service) Serve(ctx context.Context, conn *responder.Conn) {
 }
 
 func (s *service) serve(ctx context.Context, c *session) {
-	socket := c.socket
-	stop := context.AfterFunc(ctx, func() { socket.Close() })
+	stop := context.AfterFunc(ctx, c.cut)
 	defer stop()
-	if trusted(c.peer) {
-		rest, err := s.serveRecords(c)
-		if err != nil {
-			return // the frame closes the connection
-		}
-		c.socket = &begun{socket: socket, read: rest}
-	}
+	c.memory = s.memory.Open(c.peer.UID, c.cut)
+	defer c.memory.Close()
 	if s.started.hand(c) {
 		<-c.gone
 	}
 }
 
-// begun is a connection of which some was read already.
-type begun struct {
-	socket
-	read []byte
-}
-
-func (b *begun) Read(p []byte) (int, error) {
-	if len(b.read) == 0 {
-		return b.socket.Read(p)
-	}
-	n := copy(p, b.read)
-	b.read = b.read[n:]
-	return n, nil
-}
-
 // session is a connection whose end can be waited for.
 type session struct {
 	socket
-	peer responder.Peer
-	log  *log.Logger
-	once sync.Once
-	gone chan struct{}
+	peer   responder.Peer
+	log    *log.Logger
+	memory *responder.Holding // of the request that is being answered
+	once   sync.Once
+	gone   chan struct{}
 }
 
-// socket is what net/http looks for in a connection.
+// socket is what net/http looks for in a connection, and the descriptor.
 type socket interface {
 	net.Conn
 	CloseWrite() error
+	SyscallConn() (syscall.RawConn, error)
 }
 
-// Close is called by net/http when it is done with the connection.
+// Close is called by net/http, or after an upgrade, when it is done with the
+// connection.
 func (c *session) Close() error {
 	err := c.socket.Close()
 	c.once.Do(func() { close(c.gone) })
 	return err
 }
 
+// cut closes the socket under whoever uses it.
+func (c *session) cut() { c.socket.Close() }
+
 type sessionKey struct{}
 
 // sessionOf returns the session a request came from.
 func sessionOf(r *http.Request) *session { return r.Context().Value(sessionKey{}).(*session) }
+
+// takeMemory takes memory for a request or its answer, once for each request;
+// it is given back when that is answered. Small ones are not counted.
+func takeMemory(r *http.Request, bytes int64) error {
+	if bytes <= freeSize {
+		return nil
+	}
+	return sessionOf(r).memory.Take(bytes, headTimeout)
+}
 
 // listener gives connections that the frame has accepted to net/http.
 type listener struct {

@@ -1,14 +1,11 @@
 package rest
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
-
-	"gosssd/secrets/records"
 )
 
 // TestStatusTable runs testdata/status.table: what is asked, in which state,
@@ -63,9 +60,9 @@ func runBlock(t *testing.T, lines string) (rows int) {
 	return rows
 }
 
-// parseCall reads "UID METHOD path form body". Forms are json, octet, records,
-// none, or type=<anything>; bodies are text, or value:<bytes>, octets:<bytes>
-// and cache:<name>:<bytes> for long ones.
+// parseCall reads "UID METHOD path form body". Forms are json, octet, none or
+// type=<anything>; bodies are text, or value:<bytes> and
+// octets:<bytes> for long ones.
 func parseCall(t *testing.T, line string) call {
 	t.Helper()
 	parts := append(strings.SplitN(line, " ", 5), "", "")
@@ -79,9 +76,6 @@ func parseCall(t *testing.T, line string) call {
 		c.header.Set("Content-Type", jsonType)
 	case form == "octet":
 		c.header.Set("Content-Type", octetType)
-	case form == "records":
-		c.header.Set("Content-Type", records.MediaType)
-		c.header.Set("Accept", records.MediaType)
 	case strings.HasPrefix(form, "type="):
 		c.header.Set("Content-Type", form[len("type="):])
 	case form != "none":
@@ -94,8 +88,7 @@ func parseCall(t *testing.T, line string) call {
 func longBody(t *testing.T, text string) []byte {
 	t.Helper()
 	kind, rest, _ := strings.Cut(text, ":")
-	fields := strings.Split(rest, ":")
-	size, err := strconv.Atoi(fields[len(fields)-1])
+	size, err := strconv.Atoi(rest)
 	filler := strings.Repeat("x", max(size, 0))
 	switch {
 	case err != nil:
@@ -104,8 +97,6 @@ func longBody(t *testing.T, text string) []byte {
 		return []byte(secretJSON(filler))
 	case kind == "octets":
 		return []byte(filler)
-	case kind == "cache":
-		return records.Append(nil, fmt.Sprintf("ccache/%s", fields[0]), []byte(filler))
 	}
 	return []byte(text)
 }

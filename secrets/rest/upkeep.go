@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gosssd/secrets"
+	"gosssd/secrets/records"
 	"gosssd/secrets/vault"
 )
 
@@ -68,7 +69,10 @@ func (l *local) upkeep(r *http.Request, what []string) (result any, err error) {
 	hive := v.Hive(name)
 	if name == kcmHive {
 		// What sssd_kcm knows of the user is out of date from here on.
-		l.fences.raise(uint32(uid), "upkeep")
+		token := records.Token{1} // which no client makes up
+		if err := l.fences.raise(uint32(uid), token, func() bool { return false }); err != nil {
+			return nil, err
+		}
 	}
 	switch what[0] {
 	case "repair":

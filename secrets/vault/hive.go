@@ -33,23 +33,6 @@ func (h *Hive) Owners(ctx context.Context) ([]uint32, error) {
 	return owners, err
 }
 
-// Load returns every record of one user by its key; none is not an error. An
-// error that matches ErrDamaged means that records are missing or changed.
-func (h *Hive) Load(ctx context.Context, uid uint32) (map[string][]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	var all map[string][]byte
-	err := h.vault.read(func(s *snapshot) error {
-		all = map[string][]byte{}
-		return h.each(s, uid, func(key string, value []byte) { all[key] = value })
-	})
-	if err != nil {
-		return nil, err
-	}
-	return all, nil
-}
-
 // Get returns one record; nil means that there is none.
 func (h *Hive) Get(ctx context.Context, uid uint32, key string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
