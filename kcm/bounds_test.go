@@ -19,7 +19,7 @@ import (
 // heap is what is reachable.
 func heap() int64 {
 	runtime.GC()
-	runtime.GC() // what the first found unreachable, the second has swept
+	runtime.GC() // what the first found unreachable, the second has purgedAtSecond
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)

@@ -40,8 +40,8 @@ type cache struct {
 	damaged    []string // keys of records that are kept but cannot be read
 }
 
-// entry is a credential of a cache. The identities lie beside each other, so
-// that STORE finds the one it replaces without touching the credentials.
+// entry is a credential of a cache. The identities are in one array, so that
+// STORE finds the credential it replaces without reading all credentials.
 type entry struct {
 	identity uint64
 	*credential
@@ -75,9 +75,9 @@ func (s *state) byID(id protocol.UUID) *cache {
 	return nil
 }
 
-// credentialID makes the identifier of a credential out of its cache's and
-// its own sequence number: it is found by a binary search, and a credential
-// that is renewed in place keeps it.
+// credentialID returns the UUID of a credential: half of its cache's UUID and
+// its sequence number. So it can be found by a binary search, and a credential
+// that replaces another keeps its UUID.
 func (c *cache) credentialID(cred *credential) protocol.UUID {
 	id := c.id
 	for i := range 8 {
@@ -86,7 +86,7 @@ func (c *cache) credentialID(cred *credential) protocol.UUID {
 	return id
 }
 
-// byCredentialID returns the credential that credentialID named so, or nil.
+// byCredentialID returns the credential with this UUID, or nil.
 func (c *cache) byCredentialID(id protocol.UUID) *credential {
 	var seq uint64
 	for _, b := range id[8:] {
@@ -102,8 +102,8 @@ func (c *cache) byCredentialID(id protocol.UUID) *credential {
 }
 
 // with returns the cache with cred added, or in the place of the one that it
-// replaces. The new entries may share their array with the old: whoever holds
-// the old ones does not look behind their end.
+// replaces. The new entries may share their array with the old ones: nobody
+// reads the old slice beyond its length.
 func (c *cache) with(cred *credential) (next *cache, replaced *credential) {
 	next = c.copy()
 	added := entry{identity: identityOf(&cred.Credential), credential: cred}
@@ -125,34 +125,35 @@ func (c *cache) with(cred *credential) (next *cache, replaced *credential) {
 	return next, nil
 }
 
-// filled returns an empty cache with many credentials, as with would one
-// after the other.
+// filled returns an empty cache with many credentials added. The result is the
+// same as calling with for each.
 func (c *cache) filled(creds []*credential) *cache {
 	next := c.copy()
 	next.entries = make([]entry, 0, len(creds))
-	places := make(map[uint64][]int, len(creds))
+	byIdentity := make(map[uint64][]int, len(creds))
 	for _, cred := range creds {
 		added := entry{identity: identityOf(&cred.Credential), credential: cred}
-		alike := places[added.identity]
+		alike := byIdentity[added.identity]
 		at := slices.IndexFunc(alike, func(i int) bool { return sameIdentity(&next.entries[i].Credential, &cred.Credential) })
 		if at >= 0 {
-			place := &next.entries[alike[at]]
-			cred.seq = place.seq
-			next.lose(place.credential)
+			slot := &next.entries[alike[at]]
+			cred.seq = slot.seq
+			next.lose(slot.credential)
 			next.gain(cred)
-			*place = added
+			*slot = added
 			continue
 		}
 		cred.seq = next.nextCred
 		next.nextCred++
 		next.gain(cred)
-		places[added.identity] = append(alike, len(next.entries))
+		byIdentity[added.identity] = append(alike, len(next.entries))
 		next.entries = append(next.entries, added)
 	}
 	return next
 }
 
-// without returns the cache without the credentials that drop chooses, and those.
+// without returns the cache without the credentials for which drop is true, and
+// those credentials.
 func (c *cache) without(drop func(*credential) bool) (next *cache, dropped []*credential) {
 	kept := make([]entry, 0, len(c.entries))
 	next = c.copy()

@@ -7,8 +7,8 @@ import (
 
 // census counts the caches of all users, for max_ccaches. Until it is
 // complete it knows only of users that were in memory once. A user whose
-// records cannot be read is left out, and asked for again now and then: his
-// damage is not to keep others from logging in.
+// records cannot be read is left out, so that others can log in, and is tried
+// again later.
 type census struct {
 	mu       sync.Mutex
 	caches   map[uint32]int
@@ -36,8 +36,8 @@ func (n *census) release(reserved int) {
 	n.total -= reserved
 }
 
-// settle sets how many caches a user has, of which some had been reserved.
-func (n *census) settle(uid uint32, count, reserved int) {
+// count sets how many caches a user has, of which some had been reserved.
+func (n *census) count(uid uint32, count, reserved int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.total += count - n.caches[uid] - reserved
@@ -86,22 +86,23 @@ func (n *census) due() (uids []uint32) {
 	return uids
 }
 
-// strays are the caches that root gave to another user than their name says,
-// as far as they have been in memory: only root needs to find them by name.
-type strays struct {
+// chowned knows the caches that root has given to a user other than the one in
+// their name (CHOWN), so that root finds them by name. It knows those that have
+// been in memory since the start.
+type chowned struct {
 	mu    sync.Mutex
 	owner map[string]uint32
 }
 
-func (s *strays) find(name []byte) (uid uint32, found bool) {
+func (s *chowned) find(name []byte) (uid uint32, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	uid, found = s.owner[string(name)]
 	return uid, found
 }
 
-// learn notes the strays in a user's state.
-func (s *strays) learn(uid uint32, state *state) {
+// learn notes which caches of a user bear another user's name.
+func (s *chowned) learn(uid uint32, state *state) {
 	for _, c := range state.caches {
 		if ownerOf([]byte(c.name)) != uid {
 			s.mu.Lock()

@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// Time, as far as something is removed for its sake.
+// The time by which things expire.
 //
-// The wall clock of a machine may be wrong for a while: it is set by hand, or
-// comes back wrong from a suspend until the network is there. What has expired
-// by it may be valid, and is not to be had back. So a step forward, which is
-// when the wall clock has gone further than the monotonic one, counts only
-// after the wall clock has kept step for some intervals of the purge. Until
-// then time goes on from where it was.
+// The wall clock of a machine may be wrong for a while: after it was set by
+// hand, or after a suspend until the network is back. A ticket that has expired
+// by a wrong clock may be valid, and a purge cannot be undone. So when the wall
+// clock has advanced further than the monotonic clock (a step forward), the new
+// time is used only after both have advanced evenly for some purge intervals.
+// Until then the time continues from before the step.
 
-// steps is how far the wall clock may go ahead in one look without being
-// doubted.
+// steps is how far the wall clock may advance beyond the monotonic clock between
+// two readings without being doubted.
 const steps = time.Minute
 
-// confirmations is for how many intervals of the purge a wall clock that has
-// stepped must keep step before it is believed.
+// confirmations is for how many purge intervals both clocks must advance evenly
+// after a step.
 const confirmations = 3
 
-// clock is the wall clock with its doubts. Its methods may be called by many
+// clock tells the time by which things expire. Its methods may be called by many
 // goroutines at once.
 type clock struct {
 	wall      func() time.Time
@@ -47,8 +47,8 @@ func newClock(wall func() time.Time, monotonic func() time.Duration) *clock {
 
 func (c *clock) unix() time.Duration { return time.Duration(c.wall().UnixNano()) }
 
-// look compares the clocks. The caller holds mu.
-func (c *clock) look(interval time.Duration) (wall, monotonic time.Duration) {
+// read compares the clocks. The caller holds mu.
+func (c *clock) read(interval time.Duration) (wall, monotonic time.Duration) {
 	wall, monotonic = c.unix(), c.monotonic()
 	patience := interval
 	if c.doubtful {
@@ -75,7 +75,7 @@ func (c *clock) look(interval time.Duration) (wall, monotonic time.Duration) {
 func (c *clock) confirmed(interval time.Duration) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, monotonic := c.look(interval)
+	_, monotonic := c.read(interval)
 	if c.fresh {
 		return 0
 	}
@@ -87,7 +87,7 @@ func (c *clock) confirmed(interval time.Duration) int64 {
 func (c *clock) likely(interval time.Duration) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, monotonic := c.look(interval)
+	_, monotonic := c.read(interval)
 	return int64((c.trusted + monotonic - c.at) / time.Second)
 }
 

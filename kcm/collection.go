@@ -15,17 +15,17 @@ import (
 	"gosssd/kcm/protocol"
 )
 
-// collection is all caches of one user. Readers take the published state and
-// wait for nobody; changes are made one after the other under mu, which is
-// held until they are committed.
+// collection is all caches of one user. Readers use the published state and
+// never wait. Changes are made one after the other under mu, which is held
+// until they are committed.
 type collection struct {
 	uid   uint32
 	users *users
 
-	published atomic.Pointer[state] // nil: not in memory
-	used      atomic.Bool           // since the keeper last looked
-	idleLooks int                   // of the keeper, in a row; its own
-	due       atomic.Int64          // when to look for expired tickets, while not in memory; 0: not known
+	published  atomic.Pointer[state] // nil: not in memory
+	used       atomic.Bool           // since the last idle check
+	idleChecks int                   // in a row; of the maintenance goroutine
+	due        atomic.Int64          // when to look for expired tickets, while not in memory; 0: not known
 
 	mu       turn    // held by the one who loads or commits
 	resident int64   // weight of what is published; guarded by mu
@@ -37,8 +37,8 @@ type collection struct {
 	waiting []*waiting
 
 	naming      sync.Mutex
-	lastName    uint32 // number of the last name that newName gave away; 0: none yet
-	firstNumber uint32 // the number before that of the first
+	lastName    uint32 // number in the last name that newName returned; 0: none yet
+	firstNumber uint32 // the number before that in the first name
 }
 
 // waiting is a change that waits for its turn.
@@ -103,8 +103,8 @@ func (c *collection) load(ctx context.Context) (*state, error) {
 	for _, d := range damaged {
 		c.users.log.Error("a damaged record is left alone", "uid", c.uid, "record", d.key, "error", d.err)
 	}
-	c.users.census.settle(c.uid, len(s.caches), 0)
-	c.users.strays.learn(c.uid, s)
+	c.users.census.count(c.uid, len(s.caches), 0)
+	c.users.chowned.learn(c.uid, s)
 	c.publish(s)
 	return s, nil
 }
@@ -127,9 +127,10 @@ func (c *collection) publish(s *state) {
 	}
 }
 
-// apply makes one change and returns when it is durable, or why it was not
-// made. Changes that pile up while another is being committed are committed
-// together by whoever comes first: in order, each deciding for itself.
+// apply makes one change. It returns when the change is durable, or with the
+// reason why it was not made. Changes that arrive while another is being
+// committed wait, and are then committed together by the first of them. They
+// are made in order, and one that is refused does not affect the others.
 func (c *collection) apply(ctx context.Context, change func(*edit) error) error {
 	w := &waiting{change: change, came: time.Now()}
 	c.queue.Lock()
@@ -140,14 +141,14 @@ func (c *collection) apply(ctx context.Context, change func(*edit) error) error 
 	defer c.mu.Unlock()
 	c.steps = c.users.watch(w.came)
 	c.steps.lap("waited")
-	defer c.tellSteps(w)
+	defer c.logSteps(w)
 	if !w.done {
 		c.queue.Lock()
 		batch := c.waiting
 		c.waiting = nil
 		c.queue.Unlock()
 		if batch = c.notFailed(batch); len(batch) > 0 {
-			c.settle(ctx, batch)
+			c.commitBatch(ctx, batch)
 		}
 	}
 	return w.err
@@ -181,8 +182,8 @@ func (c *collection) notFailed(batch []*waiting) (rest []*waiting) {
 // loaded the records.
 const maxStale = 3
 
-// settle decides and commits a batch of changes. The caller holds mu.
-func (c *collection) settle(ctx context.Context, batch []*waiting) {
+// commitBatch decides and commits a batch of changes. The caller holds mu.
+func (c *collection) commitBatch(ctx context.Context, batch []*waiting) {
 	var sum *edit
 	accepted, err := batch, error(nil)
 	for attempt := 0; attempt == 0 || isStale(err) && attempt < maxStale; attempt++ {
@@ -197,17 +198,17 @@ func (c *collection) settle(ctx context.Context, batch []*waiting) {
 		c.steps.lap("commit")
 	}
 	if (isQuota(err) || saysFull(err)) && len(accepted) > 1 {
-		// One of them asks for too much, which is no reason to refuse the others.
+		// One change asks for too much. The others are committed without it.
 		for i := range accepted {
-			c.settle(ctx, accepted[i:i+1])
+			c.commitBatch(ctx, accepted[i:i+1])
 		}
 		return
 	}
 	finish(accepted, err)
 }
 
-// draft makes the changes of a batch on top of each other. Those that are
-// refused are done with; the others wait for the commit.
+// draft applies the changes of a batch one after the other. A change that is
+// refused is finished here; the others are returned, for the commit.
 func (c *collection) draft(base *state, batch []*waiting) (sum *edit, accepted []*waiting) {
 	sum = newEdit(base)
 	for _, w := range batch {
@@ -238,13 +239,13 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 	if err == nil {
 		began := time.Now()
 		err = store.Commit(ctx, c.uid, e.records)
-		c.users.tellCommit(c.uid, e.records, began, err)
+		c.users.logCommit(c.uid, e.records, began, err)
 	}
 	if err != nil {
 		c.users.census.release(e.reserved)
 		err = &unwritten{err}
 		if !wroteNothing(err) {
-			// It may have been written after all: only the store knows now.
+			// It may have been written: the next request must load it again.
 			c.publish(nil)
 			c.writeErr = failure{time.Now(), err}
 		}
@@ -252,11 +253,11 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 	}
 	c.writeErr = failure{}
 	c.users.commits.Add(1)
-	c.users.census.settle(c.uid, len(e.caches), e.reserved)
+	c.users.census.count(c.uid, len(e.caches), e.reserved)
 	published := e.state
 	c.publish(&published)
 	for _, gone := range e.purged {
-		c.users.tellPurged(c.uid, gone)
+		c.users.logPurged(c.uid, gone)
 	}
 	for _, ev := range e.events {
 		name, principal := ev.cache.texts()
@@ -269,8 +270,8 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 // chosen at random so that names differ from those of an earlier process.
 const firstNames = 100000
 
-// newName returns a name that no cache of the user has, and that was not
-// returned before.
+// newName returns a name that no cache of the user has and that this process
+// has not returned before.
 func (c *collection) newName(s *state, random io.Reader) (string, error) {
 	c.naming.Lock()
 	defer c.naming.Unlock()
@@ -293,7 +294,7 @@ func (c *collection) newName(s *state, random io.Reader) (string, error) {
 	}
 }
 
-// generated reports whether newName has given this name away.
+// generated reports whether newName has returned this name.
 func (c *collection) generated(name []byte) bool {
 	owner, digits, _ := strings.Cut(string(name), ":")
 	n, err := strconv.ParseUint(digits, 10, 32)

@@ -46,7 +46,7 @@ func TestTheDefaultChangesOnlyToAnHeir(t *testing.T) {
 				return "1000:x"
 			}, day + 101*time.Second, "alice", 0,
 		},
-		"a cron job's cache is no heir": {
+		"a cron job's cache is no successor": {
 			func(c *client) string {
 				c.lasting("1000:cron", "alice", 200000)
 				c.lasting("1000", "alice", 100)
@@ -54,7 +54,7 @@ func TestTheDefaultChangesOnlyToAnHeir(t *testing.T) {
 				return "1000"
 			}, day + 101*time.Second, "alice", 0,
 		},
-		"a named default has no heir": {
+		"a named default has no successor": {
 			func(c *client) string {
 				c.lasting("1000:mine", "alice", 100)
 				c.must(protocol.OpSetDefaultCache, name("1000:mine"))
@@ -62,7 +62,7 @@ func TestTheDefaultChangesOnlyToAnHeir(t *testing.T) {
 				return "1000:mine"
 			}, 101 * time.Second, "alice", 1,
 		},
-		"another principal's login is no heir": {
+		"another principal's login is no successor": {
 			func(c *client) string {
 				c.lasting("1000", "alice", 100)
 				c.lasting(c.generated(), "bob", 200000)
@@ -76,9 +76,9 @@ func TestTheDefaultChangesOnlyToAnHeir(t *testing.T) {
 				c.must(protocol.OpSetDefaultCache, name(n))
 				c.lasting(c.generated(), "bob", 200000)
 				c.lasting(c.generated(), "alice", 500)
-				heir := c.generated()
-				c.lasting(heir, "alice", 600)
-				return heir
+				successor := c.generated()
+				c.lasting(successor, "alice", 600)
+				return successor
 			}, 101 * time.Second, "alice", 1,
 		},
 	}

@@ -7,9 +7,9 @@ import (
 	"gosssd/kcm/protocol"
 )
 
-// edit is a change of one user's caches in the making: the state after it,
-// the records that the store must change for it, and what to tell the bus. An
-// edit that is thrown away has changed nothing.
+// edit is a change of one user's caches that is being prepared: the state after
+// it, the records that the store must change, and the signals to send. Until it
+// is committed nothing has changed.
 type edit struct {
 	state
 	base     *state // what it began with
@@ -23,10 +23,10 @@ func newEdit(base *state) *edit {
 	return &edit{state: *base, base: base, records: map[string][]byte{}}
 }
 
-// fork returns an edit that begins where e has got to.
+// fork returns an edit that starts from the state of e.
 func (e *edit) fork() *edit { return newEdit(&e.state) }
 
-// join takes over what was done on a fork of e.
+// join adds the changes of a fork to e.
 func (e *edit) join(fork *edit) {
 	e.state = fork.state
 	maps.Copy(e.records, fork.records)
@@ -35,13 +35,13 @@ func (e *edit) join(fork *edit) {
 	e.reserved += fork.reserved
 }
 
-// add puts a new cache behind all others.
+// add appends a new cache.
 func (e *edit) add(id protocol.UUID, name string, gid uint32, principal []byte) *cache {
 	c := &cache{id: id, name: name, seq: e.nextCache, gid: gid, mode: defaultMode, principal: principal}
 	e.nextCache++
 	e.caches = append(slices.Clip(e.caches), c)
 	e.header(c)
-	e.tell(created, c)
+	e.notify(created, c)
 	return c
 }
 
@@ -52,7 +52,7 @@ func (e *edit) replace(c *cache) {
 	e.caches[i] = c
 }
 
-// header puts c in its place together with its header record.
+// header replaces c, and writes its header record.
 func (e *edit) header(c *cache) {
 	record := encodeHeader(c)
 	c.size += int64(len(record) - c.headerSize)
@@ -61,8 +61,8 @@ func (e *edit) header(c *cache) {
 	e.replace(c)
 }
 
-// empty returns c without credentials but for the same use: identifiers of
-// those it had are not given to others. The caller puts it back.
+// empty returns c without its credentials. Their identifiers are not used again.
+// The caller must replace c by it.
 func (e *edit) empty(c *cache) *cache {
 	e.forget(c)
 	next := c.copy()
@@ -72,7 +72,7 @@ func (e *edit) empty(c *cache) *cache {
 	return next
 }
 
-// forget deletes the credentials' records of c.
+// forget deletes the records of the credentials of c.
 func (e *edit) forget(c *cache) {
 	for _, entry := range c.entries {
 		e.records[credentialKey(c.id, entry.seq)] = nil
@@ -90,7 +90,7 @@ func (e *edit) remove(c *cache) {
 	if e.preferred == c.id {
 		e.forgetChoice(c)
 	}
-	e.tell(destroyed, c)
+	e.notify(destroyed, c)
 }
 
 // store adds cred to c, in the place of the one it replaces.

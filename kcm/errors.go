@@ -7,8 +7,8 @@ import (
 	"gosssd/kcm/protocol"
 )
 
-// refusal is what an operation decided against: the code the client is told
-// and, for the log, why.
+// refusal is a decision of an operation not to do what was asked: the code for
+// the client and the reason for the log.
 type refusal struct {
 	code protocol.Code
 	why  string
@@ -94,22 +94,22 @@ func saysFull(err error) bool {
 	return errors.As(err, &full) && full.Full()
 }
 
-// gravity says how an error is logged.
-type gravity int
+// severity says how an error is logged.
+type severity int
 
 const (
-	ordinary gravity = iota // part of a client's way, like asking for a cache that is not there
-	refused                 // a client does not get what it wants
-	failed                  // something is wrong here
+	ordinary severity = iota // part of a client's way, like asking for a cache that is not there
+	refused                  // a client does not get what it wants
+	failed                   // something is wrong here
 )
 
-// verdict is the one place where errors become codes. What an operation
+// replyFor is the one place where errors become codes. What an operation
 // decided is an inner code; what kept it from being run is an outer code.
 //
 // MIT's client takes KRB5_FCC_INTERNAL, KRB5_CC_IO and KRB5_CC_NOSUPP for
 // "try another way", which after a REPLACE wipes the cache. So the first two
 // are never used, and the last only where another way is wanted.
-func verdict(op *operation, err error) (protocol.Reply, gravity) {
+func replyFor(op *operation, err error) (protocol.Reply, severity) {
 	var r *refusal
 	var u *unreadable
 	switch {

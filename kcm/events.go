@@ -27,9 +27,9 @@ type event struct {
 	cache  *cache
 }
 
-// tell notes an event of c. A cache that is created and filled by one change
+// notify notes an event of c. A cache that is created and filled by one change
 // is told of once, as it is at the end.
-func (e *edit) tell(member string, c *cache) {
+func (e *edit) notify(member string, c *cache) {
 	for i := range e.events {
 		if e.events[i].cache.id == c.id && member == changed {
 			e.events[i].cache = c

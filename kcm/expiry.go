@@ -5,23 +5,25 @@ import (
 	"time"
 )
 
-// When a cache goes.
+// When caches and credentials are removed.
 //
-// A cache lives as long as its ticket-granting ticket, or, without one, its
-// longest service ticket. Every other ticket goes when it has expired. Of the
-// cache itself the owner still learns whose it was until a grace is over. Only
-// a cache with a generated name, which nobody can name again, goes at once if
-// the owner has a valid one of the same principal: it would mislead those who
-// look for tickets of that principal.
+// A cache expires with its ticket-granting ticket or, if it has none, with the
+// service ticket that lasts longest. All other tickets are removed when they
+// expire. The cache itself is removed after a grace period, so that kinit can
+// ask for the same principal again. A cache with a generated name is removed at
+// once if the user has a valid one of the same principal: nobody will use its
+// name again, and programs that look for tickets of the principal may find it
+// instead of the valid one.
 //
-// The default never goes, for another would take its place. A valid cache of
-// the same principal that was made in the same way, for whoever asks for no
-// cache by name, takes over. Without one the default is emptied after the
-// grace, and its header says for ever whose it was.
+// The default cache is not removed, since another cache would become the
+// default and the user would be another principal. If there is a valid cache of
+// the same principal, and neither of the two was named by the user, that one
+// becomes the default. Otherwise the default is emptied after the grace period
+// and its header stays.
 
 const never = math.MaxInt64
 
-// endedAt stands for when an emptied cache has expired: long ago.
+// endedAt is the time at which an emptied cache counts as expired: long ago.
 const endedAt = 0
 
 // ends returns when a credential expires by the clock of this machine.
@@ -32,9 +34,9 @@ func (c *cache) ends(cred *credential) int64 {
 	return int64(cred.Times.End) - int64(c.offset)
 }
 
-// lifeline returns the credential that the cache lives by, and when it ends;
-// nil if there is none.
-func (c *cache) lifeline() (line *credential, end int64) {
+// lifetime returns the credential with which the cache expires, and when; nil
+// and never if it has no tickets.
+func (c *cache) lifetime() (line *credential, end int64) {
 	isTGT := false
 	for i := range c.entries {
 		cred := c.entries[i].credential
@@ -56,13 +58,14 @@ func (c *cache) lifeline() (line *credential, end int64) {
 	return nil, never
 }
 
-// stale reports whether cred can go while the cache stays.
+// stale returns whether a credential has expired and is not the one that the
+// lifetime of the cache depends on.
 func (c *cache) stale(line *credential, now int64) func(*credential) bool {
 	return func(cred *credential) bool { return cred != line && c.ends(cred) < now }
 }
 
-// whose returns the principal without its name type, for comparing.
-func (c *cache) whose() string {
+// principalKey returns the principal without its name type, for comparing.
+func (c *cache) principalKey() string {
 	const nameType = 4
 	if c.principal == nil {
 		return ""
@@ -70,55 +73,55 @@ func (c *cache) whose() string {
 	return string(c.principal[nameType:])
 }
 
-// unnamed reports whether clients come to the cache without having asked for
-// it by its name.
+// unnamed reports whether the name of the cache was not chosen by the user: it
+// comes from GEN_NEW or is the bare UID.
 func (s *state) unnamed(c *cache) bool {
 	var bare [10]byte
 	return c.generated || c.name == string(firstName(bare[:0], s.uid))
 }
 
-// brokenOff reports whether a login has begun the cache and not gone on. If it
-// does after all, its INITIALIZE makes the cache again.
-func (c *cache) brokenOff() bool { return c.principal == nil && len(c.entries) == 0 }
+// abandoned reports whether a login has created the cache and not initialized
+// it. If the login continues, its INITIALIZE creates the cache again.
+func (c *cache) abandoned() bool { return c.principal == nil && len(c.entries) == 0 }
 
 // latest returns, by principal, when the last of the user's caches that has
 // tickets expires; of all caches, or of the unnamed ones.
 func (s *state) latest(unnamed bool) map[string]int64 {
 	latest := map[string]int64{}
 	for _, c := range s.caches {
-		if line, end := c.lifeline(); line != nil && c.principal != nil && (!unnamed || s.unnamed(c)) {
-			latest[c.whose()] = max(latest[c.whose()], end)
+		if line, end := c.lifetime(); line != nil && c.principal != nil && (!unnamed || s.unnamed(c)) {
+			latest[c.principalKey()] = max(latest[c.principalKey()], end)
 		}
 	}
 	return latest
 }
 
-// heir returns the valid cache that takes over from the default d, or nil.
-func (s *state) heir(d *cache, now int64) (heir *cache) {
+// successor returns the valid cache that takes over from the default d, or nil.
+func (s *state) successor(d *cache, now int64) (successor *cache) {
 	if d.principal == nil || !s.unnamed(d) {
 		return nil
 	}
 	last := int64(0)
 	for _, c := range s.caches {
-		line, end := c.lifeline()
-		if c != d && line != nil && end >= now && end > last && s.unnamed(c) && c.whose() == d.whose() {
-			heir, last = c, end
+		line, end := c.lifetime()
+		if c != d && line != nil && end >= now && end > last && s.unnamed(c) && c.principalKey() == d.principalKey() {
+			successor, last = c, end
 		}
 	}
-	return heir
+	return successor
 }
 
-// handOver makes another cache the default if that has expired by now and
-// leaves an heir, and returns the default.
-func (e *edit) handOver(now int64) *cache {
+// promoteSuccessor makes the successor of the default the default, if that has
+// expired and has one. It returns the default then in force.
+func (e *edit) promoteSuccessor(now int64) *cache {
 	d := e.defaultCache()
 	if d == nil {
 		return nil
 	}
-	if _, end := d.lifeline(); end < now {
-		if heir := e.heir(d, now); heir != nil {
-			e.choose(heir)
-			return heir
+	if _, end := d.lifetime(); end < now {
+		if successor := e.successor(d, now); successor != nil {
+			e.choose(successor)
+			return successor
 		}
 	}
 	return d
@@ -127,23 +130,23 @@ func (e *edit) handOver(now int64) *cache {
 // purge removes what has expired by now.
 func (e *edit) purge(now int64, grace time.Duration) {
 	gone := purged{why: "expired"}
-	kept := e.handOver(now)
+	kept := e.promoteSuccessor(now)
 	latest := e.latest(false)
 	for _, c := range e.caches {
-		line, end := c.lifeline()
+		line, end := c.lifetime()
 		over := end < now && end+seconds(grace) < now
 		switch {
 		case c == kept && c.ended:
 		case c == kept && over:
 			gone.cache(c)
 			e.end(c)
-		case over || end < now && c != kept && c.generated && latest[c.whose()] >= now:
+		case over || end < now && c != kept && c.generated && latest[c.principalKey()] >= now:
 			gone.cache(c)
 			e.remove(c)
 		default:
 			if next, dropped := e.drop(c, c.stale(line, now)); dropped > 0 {
 				gone.tickets(c, dropped)
-				e.tell(changed, next)
+				e.notify(changed, next)
 			}
 		}
 	}
@@ -155,7 +158,7 @@ func (e *edit) end(c *cache) {
 	next := e.empty(c)
 	next.ended = true
 	e.header(next)
-	e.tell(changed, next)
+	e.notify(changed, next)
 }
 
 // purgeCaches removes every cache that has expired, without grace, and those
@@ -163,15 +166,15 @@ func (e *edit) end(c *cache) {
 // another would take its place. It returns how many caches went.
 func (e *edit) purgeCaches(now int64, limit string) int {
 	gone := purged{why: limit}
-	kept := e.handOver(now)
+	kept := e.promoteSuccessor(now)
 	for _, c := range e.caches {
-		if _, end := c.lifeline(); c != kept && (end < now || c.brokenOff()) {
+		if _, end := c.lifetime(); c != kept && (end < now || c.abandoned()) {
 			gone.cache(c)
 			e.remove(c)
 		}
 	}
 	if kept != nil && len(e.caches) == 1 {
-		if _, end := kept.lifeline(); end < now || kept.brokenOff() {
+		if _, end := kept.lifetime(); end < now || kept.abandoned() {
 			gone.cache(kept)
 			e.remove(kept)
 		}
@@ -187,10 +190,10 @@ func (s *state) nextPurge(now int64, grace time.Duration) int64 {
 	d := s.defaultCache()
 	next := int64(never)
 	for _, c := range s.caches {
-		line, end := c.lifeline()
-		last, early := latest[c.whose()], c.generated
+		line, end := c.lifetime()
+		last, early := latest[c.principalKey()], c.generated
 		if c == d {
-			last, early = unnamed[c.whose()], s.unnamed(c)
+			last, early = unnamed[c.principalKey()], s.unnamed(c)
 		}
 		early = early && last > end && last >= now
 		switch {

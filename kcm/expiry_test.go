@@ -163,7 +163,7 @@ func TestTheProcessStaysForAPurgeThatIsDue(t *testing.T) {
 	if r.server.MayExit() {
 		t.Error("may exit though the next purge will find something")
 	}
-	for range idleLooks + 1 {
+	for range idleChecks + 1 {
 		r.server.evictIdle()
 	}
 	if r.server.users.of(1000).published.Load() != nil {

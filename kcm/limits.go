@@ -6,40 +6,41 @@ import (
 	"time"
 )
 
-// makeRoom makes room for a cache of a principal, which is nil where that is
-// not known yet, or says which limit is reached. It reserves a cache with the
-// limit on those of all users. supersede is whether, for the sake of that one,
-// an earlier login's cache may go. heir reports that the default had to go and
-// that the new cache takes its place.
-func (s *Server) makeRoom(e *edit, principal []byte, supersede bool) (heir bool, err error) {
-	if heir, err = s.makeUserRoom(e, principal); err != nil {
+// makeRoom removes caches until one more is within the limits on their number,
+// or returns the limit that is reached. The new cache is of a principal, which is
+// nil if it is not known yet. It is reserved with the census of all users;
+// supersede allows that the cache of an earlier login is removed for that
+// limit. successor is true if the default was removed, so that the new cache
+// must become the default.
+func (s *Server) makeRoom(e *edit, principal []byte, supersede bool) (successor bool, err error) {
+	if successor, err = s.makeUserRoom(e, principal); err != nil {
 		return false, err
 	}
 	limit := s.settings.Load().maxCaches
 	if limit == 0 {
-		return heir, nil
+		return successor, nil
 	}
 	if s.users.census.reserve(limit) {
 		e.reserved++
-		return heir, nil
+		return successor, nil
 	}
 	if old := e.superseded(principal, true); supersede && old != nil {
-		return e.yield(old, "max_ccaches") || heir, nil
+		return e.removeFor(old, "max_ccaches") || successor, nil
 	}
 	return false, errFull
 }
 
-// makeUserRoom does so for the limit on the caches of one user. What goes first
-// is of the least use: what has expired, then the oldest login of the same
-// principal (SSSD issue 7105), and only then a default that has expired.
-func (s *Server) makeUserRoom(e *edit, principal []byte) (heir bool, err error) {
+// makeUserRoom does this for the limit on the caches of one user. Expired caches
+// are removed first, then the cache of the oldest login of the same principal
+// (SSSD issue 7105), then the default, if it has expired.
+func (s *Server) makeUserRoom(e *edit, principal []byte) (successor bool, err error) {
 	const why = "max_uid_ccaches"
 	limit := s.settings.Load().maxUserCaches
 	if limit == 0 || len(e.caches) < limit {
 		return false, nil
 	}
-	now := s.clock.likely(s.lookOfClocks())
-	e.dropBrokenOff(why)
+	now := s.clock.likely(s.clockInterval())
+	e.dropAbandoned(why)
 	for len(e.caches) >= limit {
 		victim := e.firstExpired(now)
 		if victim == nil {
@@ -54,14 +55,14 @@ func (s *Server) makeUserRoom(e *edit, principal []byte) (heir bool, err error) 
 		if victim == nil {
 			return false, errUserFull
 		}
-		heir = e.yield(victim, why) || heir
+		successor = e.removeFor(victim, why) || successor
 	}
-	return heir, nil
+	return successor, nil
 }
 
-// yield removes a cache for the sake of a limit and reports whether it was the
+// removeFor removes a cache for the sake of a limit and reports whether it was the
 // default.
-func (e *edit) yield(c *cache, limit string) (wasDefault bool) {
+func (e *edit) removeFor(c *cache, limit string) (wasDefault bool) {
 	wasDefault = e.defaultCache() == c
 	gone := purged{why: limit}
 	gone.cache(c)
@@ -70,11 +71,11 @@ func (e *edit) yield(c *cache, limit string) (wasDefault bool) {
 	return wasDefault
 }
 
-// dropBrokenOff removes the caches of logins that broke off.
-func (e *edit) dropBrokenOff(limit string) {
+// dropAbandoned removes the caches of logins that broke off.
+func (e *edit) dropAbandoned(limit string) {
 	gone := purged{why: limit}
 	for _, c := range e.caches {
-		if c.brokenOff() {
+		if c.abandoned() {
 			gone.cache(c)
 			e.remove(c)
 		}
@@ -82,13 +83,13 @@ func (e *edit) dropBrokenOff(limit string) {
 	e.note(gone)
 }
 
-// firstExpired returns the cache that expired first, if any has: of those that
-// nobody can name again if there are such, and never the default.
+// firstExpired returns the cache that expired first, or nil. Caches with
+// generated names come before others, and the default is never returned.
 func (e *edit) firstExpired(now int64) (first *cache) {
-	d := e.handOver(now)
+	d := e.promoteSuccessor(now)
 	firstEnd := int64(0)
 	for _, c := range e.caches {
-		_, end := c.lifeline()
+		_, end := c.lifetime()
 		if c == d || end >= now {
 			continue
 		}
@@ -99,18 +100,18 @@ func (e *edit) firstExpired(now int64) (first *cache) {
 	return first
 }
 
-// superseded returns the oldest cache of an earlier login of a principal; where
-// that is not known, of any of whom there is a later one, too. The default is
-// one only if that is allowed.
+// superseded returns the cache of the oldest login of a principal, or nil. If the
+// principal is not known it is one of which there is a later login too. The
+// default is returned only if that is allowed.
 func (e *edit) superseded(principal []byte, allowDefault bool) *cache {
 	d := e.defaultCache()
-	whose := (&cache{principal: principal}).whose()
+	key := (&cache{principal: principal}).principalKey()
 	for i, c := range e.caches {
 		if !c.generated || c.principal == nil || c == d && !allowDefault {
 			continue
 		}
-		later := func(other *cache) bool { return other.generated && other.whose() == c.whose() }
-		if principal != nil && c.whose() == whose || principal == nil && slices.ContainsFunc(e.caches[i+1:], later) {
+		later := func(other *cache) bool { return other.generated && other.principalKey() == c.principalKey() }
+		if principal != nil && c.principalKey() == key || principal == nil && slices.ContainsFunc(e.caches[i+1:], later) {
 			return c
 		}
 	}
@@ -120,7 +121,7 @@ func (e *edit) superseded(principal []byte, allowDefault bool) *cache {
 // expiredDefault returns the default if it has expired.
 func (e *edit) expiredDefault(now int64) *cache {
 	if d := e.defaultCache(); d != nil {
-		if _, end := d.lifeline(); end < now {
+		if _, end := d.lifetime(); end < now {
 			return d
 		}
 	}
@@ -134,9 +135,9 @@ func (s *Server) fit(e *edit, c *cache) (*cache, error) {
 	if s.tooBig(e, c) == nil {
 		return c, nil
 	}
-	now := s.clock.likely(s.lookOfClocks())
+	now := s.clock.likely(s.clockInterval())
 	for _, one := range e.caches {
-		line, _ := one.lifeline()
+		line, _ := one.lifetime()
 		one, _ = e.drop(one, one.stale(line, now))
 		if one.id == c.id {
 			c = one
@@ -199,7 +200,7 @@ func (s *Server) takeCensus(ctx context.Context) error {
 // and would be the same for all others.
 func (s *Server) count(ctx context.Context, c *collection) error {
 	began := time.Now()
-	err := s.look(ctx, c, func(*state) error { return nil })
+	err := s.inspect(ctx, c, func(*state) error { return nil })
 	if err == nil || time.Since(began) >= long {
 		return err
 	}

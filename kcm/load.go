@@ -13,7 +13,7 @@ type damage struct {
 	err error
 }
 
-// loader makes the state of a user of the records, which come in any order. A
+// loader builds the state of a user from records, which come in any order. A
 // record that cannot be read costs the credential or the cache that it is of,
 // and nothing else.
 type loader struct {
@@ -22,7 +22,7 @@ type loader struct {
 	damaged []damage
 }
 
-// loading is what has come of one cache.
+// loading is what has been loaded of one cache.
 type loading struct {
 	header  *cache // nil until it has come
 	entries []entry
@@ -34,7 +34,7 @@ type loading struct {
 
 func newLoader() *loader { return &loader{caches: map[protocol.UUID]*loading{}} }
 
-// add takes a record over.
+// add adds a record.
 func (l *loader) add(key string, record []byte) error {
 	if key == importedKey {
 		l.state.imported = record
@@ -81,7 +81,7 @@ func (l *loader) damage(key string, err error) {
 	l.damaged = append(l.damaged, damage{key, err})
 }
 
-// add takes over the record of a credential.
+// add adds the record of a credential.
 func (c *loading) add(l *loader, key string, seq uint64, record []byte) {
 	c.nextSeq = max(c.nextSeq, seq+1)
 	cred, err := decodeCredential(seq, record)

@@ -21,9 +21,9 @@ func (s *session) cacheName(ctx context.Context) []byte {
 	return name
 }
 
-// appendDefaultName appends the name of the client's default cache, or that
-// which a first one should get. Where caches cannot be read it is the latter;
-// the operation will find out the same and say so.
+// appendDefaultName appends the name of the client's default cache. Without
+// caches it is the name that a first one should get; the same where they cannot
+// be read, since the operation will then fail and report it.
 func (s *session) appendDefaultName(ctx context.Context, b []byte) []byte {
 	if state, err := s.own.view(ctx); err == nil {
 		if c := state.defaultCache(); c != nil {
@@ -33,9 +33,9 @@ func (s *session) appendDefaultName(ctx context.Context, b []byte) []byte {
 	return firstName(b, s.peer.UID)
 }
 
-// collectionOf returns the collection that a name belongs to: for root that
-// of the uid it begins with, for others always the own one, where names of
-// others are simply not found.
+// collectionOf returns the collection that a cache of this name belongs to. For
+// root it is that of the uid at the beginning of the name. For a user it is
+// always their own, so that names of other users are not found.
 func (s *session) collectionOf(name []byte) *collection {
 	if s.peer.UID != rootUID {
 		return s.own
@@ -47,9 +47,9 @@ func (s *session) collectionOf(name []byte) *collection {
 	return c
 }
 
-// find returns the cache called name and its collection, if the client may do
-// with it what the operation does. It is also where a request is left that
-// had parameters missing.
+// find returns the cache called name and its collection, if the client is
+// permitted to do the operation on it. If parameters were missing it returns
+// that error.
 func (s *session) find(ctx context.Context, name []byte) (*collection, *cache, error) {
 	if err := s.in.Err(); err != nil {
 		return nil, nil, err
@@ -61,7 +61,7 @@ func (s *session) find(ctx context.Context, name []byte) (*collection, *cache, e
 	}
 	c := state.byName(name)
 	if c == nil && s.peer.UID == rootUID {
-		owner, c, err = s.findStray(ctx, name)
+		owner, c, err = s.findChowned(ctx, name)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -69,14 +69,15 @@ func (s *session) find(ctx context.Context, name []byte) (*collection, *cache, e
 	if c == nil {
 		return nil, nil, errNoCache
 	}
-	s.logged.cache = c
+	s.about.cache = c
 	s.audit(owner)
 	return owner, c, s.permit(c)
 }
 
-// findStray looks for a cache that root gave to another user than its name says.
-func (s *session) findStray(ctx context.Context, name []byte) (*collection, *cache, error) {
-	uid, found := s.server.users.strays.find(name)
+// findChowned looks for a cache that root has given to a user other than the one
+// in its name.
+func (s *session) findChowned(ctx context.Context, name []byte) (*collection, *cache, error) {
+	uid, found := s.server.users.chowned.find(name)
 	if !found {
 		return nil, nil, nil
 	}
@@ -88,7 +89,7 @@ func (s *session) findStray(ctx context.Context, name []byte) (*collection, *cac
 	return owner, state.byName(name), nil
 }
 
-// read is find for operations that only look.
+// read is find for operations that change nothing.
 func (s *session) read(ctx context.Context, name []byte) (*cache, error) {
 	_, c, err := s.find(ctx, name)
 	return c, err

@@ -92,9 +92,9 @@ func (s *Server) ownersIn(ctx context.Context, from string) ([]uint32, error) {
 	return owners, err
 }
 
-// tellLeftBehind logs that caches are in a database of this responder that is
+// logLeftBehind logs that caches are in a database of this responder that is
 // not in use. The secrets service is not asked: that would start it.
-func (s *Server) tellLeftBehind(ctx context.Context) {
+func (s *Server) logLeftBehind(ctx context.Context) {
 	if s.users.storage == StorageSecdb {
 		return
 	}
@@ -186,7 +186,7 @@ func (e *edit) takeOver(old *state) (moved, dropped uint32) {
 		}
 		e.caches = append(slices.Clip(e.caches), next)
 		e.header(next)
-		e.tell(created, next)
+		e.notify(created, next)
 		moved++
 	}
 	if alone && old.preferred != (protocol.UUID{}) && e.byID(old.preferred) != nil {

@@ -158,7 +158,7 @@ func TestCachesAreMovedFromAnotherPersistentStorageOnly(t *testing.T) {
 
 func TestCachesThatWereLeftBehindAreTold(t *testing.T) {
 	r := change(t)
-	r.server.tellLeftBehind(context.Background())
+	r.server.logLeftBehind(context.Background())
 	if got := r.logged.String(); !strings.Contains(got, "'sssctl ccache move'") || !strings.Contains(got, "[users: 1]") && !strings.Contains(got, "users=1") && !strings.Contains(got, "users 1") {
 		t.Errorf("the log: %s", got)
 	}

@@ -51,7 +51,7 @@ func (s *session) getPrincipal(ctx context.Context) error {
 func (s *session) initialize(ctx context.Context) error {
 	name := s.nameParam(ctx)
 	principal := clone(s.in.RawPrincipal())
-	s.logged.principal = principal
+	s.about.principal = principal
 	return s.create(ctx, name, func(e *edit, c *cache) error {
 		if c == nil {
 			_, err := s.newCache(e, name, principal)
@@ -63,7 +63,7 @@ func (s *session) initialize(ctx context.Context) error {
 
 // newCache adds a cache, if the limits allow it.
 func (s *session) newCache(e *edit, name, principal []byte) (*cache, error) {
-	heir, err := s.server.makeRoom(e, principal, s.supersede)
+	successor, err := s.server.makeRoom(e, principal, s.supersede)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (s *session) newCache(e *edit, name, principal []byte) (*cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	if heir {
+	if successor {
 		e.choose(c)
 	}
 	return s.server.fit(e, c)
@@ -109,12 +109,12 @@ func knownOffset(given int32) int32 {
 }
 
 // replace makes a cache or exchanges the whole content of one, in one commit:
-// nobody, and no crash, ever sees it half done.
+// neither a reader nor a crash ever sees it half done.
 func (s *session) replace(ctx context.Context) error {
 	name := s.nameParam(ctx)
 	offset := knownOffset(s.in.Int32())
 	principal := clone(s.in.RawPrincipal())
-	s.logged.principal = principal
+	s.about.principal = principal
 	creds, err := readCredentials(&s.in, s.server.settings.Load().maxCredentials)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (s *session) fill(e *edit, c *cache, offset int32, principal []byte, creds 
 	if err != nil {
 		return err
 	}
-	e.tell(changed, c)
+	e.notify(changed, c)
 	return nil
 }
 
@@ -177,8 +177,8 @@ func (s *session) moveCache(ctx context.Context) error {
 	})
 }
 
-// target returns the cache that another is moved to. One that has to be made
-// takes the place of the one that goes, so no limit is in its way.
+// target returns the cache that another is moved to, and creates it if needed.
+// The other cache is removed, so no limit applies.
 func (s *session) target(e *edit, name []byte) (*cache, error) {
 	if c := e.byName(name); c != nil {
 		return c, s.permit(c)
@@ -195,10 +195,10 @@ func (e *edit) move(src, dst *cache) {
 	e.header(next)
 	next = e.fill(next, src.credentials())
 	e.remove(src)
-	e.tell(changed, next)
+	e.notify(changed, next)
 }
 
-// setFlags has no flag to set: those of the protocol speak of files.
+// setFlags changes nothing: the flags of the protocol are about files.
 func (s *session) setFlags(ctx context.Context) error {
 	name := s.nameParam(ctx)
 	s.in.Uint32()

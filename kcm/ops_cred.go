@@ -21,7 +21,7 @@ func (s *session) store(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.tell(changed, next)
+		e.notify(changed, next)
 		return nil
 	})
 	if tooBig(err) || isQuota(err) {
@@ -80,7 +80,7 @@ func (s *session) removeCred(ctx context.Context) error {
 		if removed == 0 {
 			return errNoneRemoved
 		}
-		e.tell(changed, next)
+		e.notify(changed, next)
 		return nil
 	})
 }

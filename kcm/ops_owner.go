@@ -34,7 +34,7 @@ func (s *session) chown(ctx context.Context) error {
 		if s.peer.UID != rootUID {
 			return errNotOwner
 		}
-		return s.server.give(ctx, c.id, owner, s.server.users.of(uid), gid)
+		return s.server.transfer(ctx, c.id, owner, s.server.users.of(uid), gid)
 	}
 	return owner.changeCache(ctx, c.id, func(e *edit, c *cache) error {
 		next := c.copy()
@@ -44,19 +44,19 @@ func (s *session) chown(ctx context.Context) error {
 	})
 }
 
-// give moves a cache to another user. Two users' records cannot change in one
-// commit, so it is put to the new owner first: a crash leaves it with both
-// instead of with none, and the next attempt finishes.
-func (s *Server) give(ctx context.Context, id protocol.UUID, from, to *collection, gid uint32) error {
+// transfer moves a cache to another user. Two users' records cannot change in one
+// commit, so the new owner gets it first: after a crash both have it, instead
+// of nobody, and the next attempt completes the transfer.
+func (s *Server) transfer(ctx context.Context, id protocol.UUID, from, to *collection, gid uint32) error {
 	// Holding one collection while changing another is safe only as long as
 	// nobody does it the other way round.
-	s.giving.Lock()
-	defer s.giving.Unlock()
+	s.transferring.Lock()
+	defer s.transferring.Unlock()
 	return from.changeCache(ctx, id, func(e *edit, c *cache) error {
 		if err := to.apply(ctx, func(t *edit) error { return s.receive(t, c, gid) }); err != nil {
 			return err
 		}
-		s.users.strays.learn(to.uid, &state{caches: []*cache{c}})
+		s.users.chowned.learn(to.uid, &state{caches: []*cache{c}})
 		e.remove(c)
 		return nil
 	})
@@ -71,7 +71,7 @@ func (s *Server) receive(e *edit, c *cache, gid uint32) error {
 	if e.byName([]byte(c.name)) != nil {
 		return errNameTaken
 	}
-	heir, err := s.makeUserRoom(e, c.principal)
+	successor, err := s.makeUserRoom(e, c.principal)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (s *Server) receive(e *edit, c *cache, gid uint32) error {
 	switch {
 	case earlier != nil && preferred == c.id:
 		e.setDefault(preferred, previous)
-	case heir:
+	case successor:
 		e.choose(added)
 	}
 	return nil

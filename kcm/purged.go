@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// purged is what was removed of a user by nobody's request; it is logged and
-// counted once the change is committed.
+// purged is what was removed of a user without a request for it. It is logged
+// and counted once the change is committed.
 type purged struct {
 	why         string // "expired", or the limit that asked for room
 	caches      int
@@ -41,8 +41,8 @@ func (e *edit) note(gone purged) {
 	}
 }
 
-// tellPurged logs and counts what was removed of a user.
-func (u *users) tellPurged(uid uint32, gone purged) {
+// logPurged logs and counts what was removed of a user.
+func (u *users) logPurged(uid uint32, gone purged) {
 	u.purgedCaches.Add(uint64(gone.caches))
 	u.purgedCredentials.Add(uint64(gone.credentials))
 	if u.log.On(hclog.Info) {

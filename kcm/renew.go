@@ -34,7 +34,7 @@ func newRenewing(s *Server, kdc renewal.KDC, options renewal.Options) *renewing 
 // run renews until ctx ends. It learns of the tickets of all users first, also
 // of those who never come.
 func (r *renewing) run(ctx context.Context) {
-	r.server.keeper.Go(func() { r.survey(ctx) })
+	r.server.maintenance.Go(func() { r.survey(ctx) })
 	r.Run(ctx)
 }
 
@@ -64,7 +64,7 @@ func (r *renewing) surveyOnce(ctx context.Context, known map[uint32]bool) bool {
 		if known[c.uid] {
 			continue
 		}
-		if err := r.server.look(ctx, c, func(*state) error { return nil }); err != nil {
+		if err := r.server.inspect(ctx, c, func(*state) error { return nil }); err != nil {
 			if ctx.Err() != nil {
 				return true
 			}
@@ -127,7 +127,7 @@ func (r *renewing) stored(c *cache, t renewal.Ticket) *credential {
 
 // TGT implements renewal.Keeper.
 func (r *renewing) TGT(ctx context.Context, t renewal.Ticket) (tgt protocol.Credential, offset time.Duration, err error) {
-	err = r.server.look(ctx, r.server.users.of(t.UID), func(s *state) error {
+	err = r.server.inspect(ctx, r.server.users.of(t.UID), func(s *state) error {
 		c := s.byID(t.Cache)
 		if c == nil {
 			return renewal.ErrGone
@@ -150,12 +150,12 @@ func (r *renewing) Replace(ctx context.Context, t renewal.Ticket, old, fresh pro
 		return err
 	}
 	owner := r.server.users.of(t.UID)
-	return r.server.look(ctx, owner, func(*state) error {
+	return r.server.inspect(ctx, owner, func(*state) error {
 		err := owner.changeCache(ctx, t.Cache, func(e *edit, c *cache) error {
 			if now := r.stored(c, t); now == nil || !bytes.Equal(now.Ticket, old.Ticket) {
 				return renewal.ErrGone
 			}
-			e.tell(changed, e.store(c, cred))
+			e.notify(changed, e.store(c, cred))
 			return nil
 		})
 		if errors.Is(err, errNoCache) {

@@ -15,8 +15,8 @@ import (
 	"gosssd/responder/log"
 )
 
-// about is what lines about a client's requests say besides the request.
-type about struct {
+// logContext is what lines about a client's requests say besides the request.
+type logContext struct {
 	program string // what the client calls itself
 	owners  map[uint32]struct{}
 
@@ -25,18 +25,18 @@ type about struct {
 	cache     *cache // or the cache has it
 }
 
-// forgetSubject is for when a request has been answered.
-func (s *session) forgetSubject() { s.logged.principal, s.logged.cache = nil, nil }
+// forgetSubject is called when a request has been answered.
+func (s *session) forgetSubject() { s.about.principal, s.about.cache = nil, nil }
 
 // line returns the pairs that every line about a request begins with.
 func (s *session) line(op protocol.Op, more ...any) []any {
-	pairs := []any{"op", op, "uid", s.peer.UID, "pid", s.peer.PID, "program", s.logged.program}
+	pairs := []any{"op", op, "uid", s.peer.UID, "pid", s.peer.PID, "program", s.about.program}
 	if s.name != nil {
 		pairs = append(pairs, "cache", string(s.name))
 	}
-	principal := s.logged.principal
-	if principal == nil && s.logged.cache != nil {
-		principal = s.logged.cache.principal
+	principal := s.about.principal
+	if principal == nil && s.about.cache != nil {
+		principal = s.about.cache.principal
 	}
 	if principal != nil {
 		r := protocol.NewReader(principal)
@@ -51,33 +51,33 @@ func (s *session) audit(owner *collection) {
 	if owner.uid == s.peer.UID {
 		return
 	}
-	if _, told := s.logged.owners[owner.uid]; told {
+	if _, told := s.about.owners[owner.uid]; told {
 		return
 	}
-	if s.logged.owners == nil {
-		s.logged.owners = map[uint32]struct{}{}
+	if s.about.owners == nil {
+		s.about.owners = map[uint32]struct{}{}
 	}
-	s.logged.owners[owner.uid] = struct{}{}
+	s.about.owners[owner.uid] = struct{}{}
 	s.server.foreign.Add(1)
 	if s.log.On(hclog.Info) {
 		s.log.Info("access to another user's cache", s.line(s.op.op, "owner", log.Cause(strconv.FormatUint(uint64(owner.uid), 10)))...)
 	}
 }
 
-// served logs a request that was.
-func (s *session) served(op protocol.Op, began time.Time) {
+// logServed logs a request that was.
+func (s *session) logServed(op protocol.Op, began time.Time) {
 	if !s.log.On(hclog.Debug) {
 		return
 	}
 	pairs := s.line(op, "bytes", len(s.out)+tailSize(s.tail)+len(s.last))
-	if s.logged.cache != nil {
-		pairs = append(pairs, "credentials", len(s.logged.cache.entries))
+	if s.about.cache != nil {
+		pairs = append(pairs, "credentials", len(s.about.cache.entries))
 	}
-	s.log.Debug("request served", appendTook(pairs, began)...)
+	s.log.Debug("request served", appendDuration(pairs, began)...)
 }
 
-// report logs a request that was not served.
-func (s *session) report(op protocol.Op, err error, reply protocol.Reply, g gravity, began time.Time) {
+// logUnserved logs a request that was not served.
+func (s *session) logUnserved(op protocol.Op, err error, reply protocol.Reply, g severity, began time.Time) {
 	code := reply.Inner
 	if reply.Outer != 0 {
 		code = reply.Outer
@@ -93,21 +93,21 @@ func (s *session) report(op protocol.Op, err error, reply protocol.Reply, g grav
 		s.server.failures.Add(1)
 	}
 	if s.log.On(level) {
-		s.log.Log(level, what, appendTook(s.line(op, "code", log.Cause(code.String()), "reason", err), began)...)
+		s.log.Log(level, what, appendDuration(s.line(op, "code", log.Cause(code.String()), "reason", err), began)...)
 	}
 }
 
-// appendTook appends how long a request took, where that was measured.
-func appendTook(pairs []any, began time.Time) []any {
+// appendDuration appends how long a request took, where that was measured.
+func appendDuration(pairs []any, began time.Time) []any {
 	if began.IsZero() {
 		return pairs
 	}
 	return append(pairs, "took", time.Since(began))
 }
 
-// dropped logs why a connection ends, where that is not the client's own way.
-func (s *session) dropped(err error) {
-	pairs := []any{"uid", s.peer.UID, "pid", s.peer.PID, "program", s.logged.program, "reason", err}
+// logDropped logs why a connection ends, where that is not the client's own way.
+func (s *session) logDropped(err error) {
+	pairs := []any{"uid", s.peer.UID, "pid", s.peer.PID, "program", s.about.program, "reason", err}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 	case errors.Is(err, responder.ErrBudget), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, protocol.ErrVersion), errors.Is(err, protocol.ErrTooLong):

@@ -25,23 +25,23 @@ type Server struct {
 	failures atomic.Uint64
 	foreign  atomic.Uint64 // users whose caches root has reached, each once for a connection
 
-	doubted bool // the keeper has said that the wall clock is in doubt; its own
+	doubted bool // the log says that the wall clock is in doubt; of the maintenance goroutine
 
 	renewing *renewing // nil: tickets are not renewed
 
 	stores Stores
 	moving sync.Mutex // held while caches are brought from another storage
 
-	stopKeeper context.CancelFunc
-	keeper     sync.WaitGroup
-	reloaded   chan struct{}
-	purgeAt    atomic.Int64 // when the keeper purges next; never, if it does not
+	stopMaintenance context.CancelFunc
+	maintenance     sync.WaitGroup
+	reloaded        chan struct{}
+	purgeAt         atomic.Int64 // when the next purge is due; never, if purging is off
 
-	giving sync.Mutex // held while two collections change at once
+	transferring sync.Mutex // held while two collections change at once
 
-	sweeping  sync.Mutex
-	swept     int64 // when expired caches of everyone were last removed for a limit's sake
-	sweptSome bool  // and whether there were any
+	purgingAll     sync.Mutex
+	purgedAtSecond int64 // when expired caches of everyone were last removed for a limit's sake
+	purgedSome     bool  // and whether there were any
 }
 
 var (
@@ -78,7 +78,7 @@ func New(stores Stores, kdc renewal.KDC, now func() time.Time, random io.Reader)
 
 func newServer(service *responder.Service, stores Stores, kdc renewal.KDC, now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, stopKeeper: stop, reloaded: make(chan struct{}, 1)}
+	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, stopMaintenance: stop, reloaded: make(chan struct{}, 1)}
 	s.memory, s.replies = responder.NewBudget(inFlight, ofOneUser), newReplies()
 	s.settings.Store(settingsOf(service.Conf))
 	storage := service.Conf.Section(section).String("ccache_storage")
@@ -86,10 +86,10 @@ func newServer(service *responder.Service, stores Stores, kdc renewal.KDC, now f
 	if options, on := renewalOf(service.Conf); on {
 		s.renewing = newRenewing(s, kdc, options)
 		s.users.learn = s.renewing.learn
-		s.keeper.Go(func() { s.renewing.run(ctx) })
+		s.maintenance.Go(func() { s.renewing.run(ctx) })
 	}
-	s.keeper.Go(func() { s.keep(ctx) })
-	s.keeper.Go(func() { s.keepSmall(ctx) })
+	s.maintenance.Go(func() { s.maintain(ctx) })
+	s.maintenance.Go(func() { s.keepSmall(ctx) })
 	return s
 }
 
@@ -103,7 +103,7 @@ func (s *Server) Reload(conf *confdb.Snapshot) {
 	s.settings.Store(settingsOf(conf))
 	select {
 	case s.reloaded <- struct{}{}:
-	default: // the keeper will see the newest settings anyway
+	default: // the newest settings will be read anyway
 	}
 }
 
@@ -123,15 +123,15 @@ func (s *Server) Counters() map[string]uint64 {
 // nothing to remove. Without the latter a responder that idles out before every
 // purge would never do one.
 func (s *Server) MayExit() bool {
-	return !s.Volatile() && !s.renewing.owed() && !s.purgeOwed()
+	return !s.Volatile() && !s.renewing.owed() && !s.purgeIsDue()
 }
 
 // Volatile reports whether the caches are in this process's memory only.
 func (s *Server) Volatile() bool { return s.users.volatile() }
 
-// Close ends the keeper and closes the store.
+// Close ends the maintenance goroutine and closes the store.
 func (s *Server) Close() error {
-	s.stopKeeper()
-	s.keeper.Wait()
+	s.stopMaintenance()
+	s.maintenance.Wait()
 	return s.users.close()
 }

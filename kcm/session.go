@@ -14,7 +14,7 @@ type session struct {
 	server *Server
 	peer   responder.Peer
 	log    *log.Logger
-	logged about
+	about  logContext
 	own    *collection // of the client's uid
 
 	supersede bool // whether a new cache may take the room of an earlier login's
@@ -34,7 +34,7 @@ type session struct {
 const usualReply = 4 << 10
 
 func newSession(s *Server, peer responder.Peer, logger *log.Logger) *session {
-	return &session{server: s, peer: peer, log: logger, logged: about{program: peer.Program()}, own: s.users.of(peer.UID)}
+	return &session{server: s, peer: peer, log: logger, about: logContext{program: peer.Program()}, own: s.users.of(peer.UID)}
 }
 
 // serve answers requests until the client is gone or is to be dropped.
@@ -57,7 +57,7 @@ func (s *session) serve(ctx context.Context, conn stream) {
 			if memory.Dropped() {
 				err = responder.ErrBudget
 			}
-			s.dropped(err)
+			s.logDropped(err)
 			return
 		}
 	}
@@ -76,21 +76,21 @@ func (s *session) answer(ctx context.Context, body []byte) error {
 	s.name = nil
 	s.forgetReply()
 	s.out = protocol.BeginReply(s.out[:0])
-	began := s.came(request)
+	began := s.logRequest(request)
 	defer s.forgetSubject()
 	err = s.op.run(ctx, s)
 	if err == nil && len(s.out) > protocol.MaxReply {
 		err = errReplyTooLong
 	}
 	if err != nil {
-		reply, gravity := verdict(s.op, err)
-		s.report(request.Op, err, reply, gravity, began)
+		reply, severity := replyFor(s.op, err)
+		s.logUnserved(request.Op, err, reply, severity, began)
 		s.forgetReply()
 		s.out = protocol.AppendReply(s.out[:0], reply)
 		return nil
 	}
 	protocol.EndReply(s.out, 0, tailSize(s.tail)+len(s.last))
-	s.served(request.Op, began)
+	s.logServed(request.Op, began)
 	return nil
 }
 

@@ -12,13 +12,13 @@ import (
 // What levels above 6 show: 7 what the store is asked, 8 how long each step
 // takes, 9 each request with its parameters. Names, principals, times, sizes
 // and counts are told, never keys, tickets or the values of configuration
-// entries. Where nobody asks, nothing of this is made.
+// entries. If the level is off, none of this is computed.
 
-// came logs a request before it is served, and returns the time where the time
-// it takes is asked for.
-func (s *session) came(request protocol.Request) (began time.Time) {
+// logRequest logs a request before it is served. It returns the time if the
+// duration of the request is to be logged, and otherwise zero.
+func (s *session) logRequest(request protocol.Request) (began time.Time) {
 	if s.log.Wants(log.TraceAll) {
-		pairs := []any{"op", request.Op, "uid", s.peer.UID, "pid", s.peer.PID, "program", s.logged.program}
+		pairs := []any{"op", request.Op, "uid", s.peer.UID, "pid", s.peer.PID, "program", s.about.program}
 		s.log.At(log.TraceAll, "request", append(pairs, parameters(request)...)...)
 	}
 	if s.log.Wants(log.TraceInternal) {
@@ -48,14 +48,14 @@ func parameters(request protocol.Request) []any {
 		tell("principal", r.Principal())
 	case protocol.OpReplace:
 		tell("offset", r.Int32(), "principal", r.Principal())
-		pairs = append(pairs, listed(r.CredentialList())...)
+		pairs = append(pairs, describeList(r.CredentialList())...)
 	case protocol.OpStore:
 		cred := r.Credential()
-		pairs = append(pairs, told(&cred)...)
+		pairs = append(pairs, describe(&cred)...)
 	case protocol.OpRetrieve, protocol.OpRemoveCred:
 		tell("flags", r.Uint32())
 		tag := r.Credtag()
-		pairs = append(append(pairs, "present", tag.Present), told(&tag.Credential)...)
+		pairs = append(append(pairs, "present", tag.Present), describe(&tag.Credential)...)
 	case protocol.OpGetCredByUUID:
 		tell("uuid", r.UUID())
 	case protocol.OpMoveCache:
@@ -72,7 +72,7 @@ func parameters(request protocol.Request) []any {
 	return checked(&r, pairs)
 }
 
-// checked says that parameters were missing or wrong: those are not told.
+// checked returns pairs, or the error if parameters were missing or wrong.
 func checked(r *protocol.Reader, pairs []any) []any {
 	if err := r.Err(); err != nil {
 		return []any{"error", err}
@@ -80,36 +80,36 @@ func checked(r *protocol.Reader, pairs []any) []any {
 	return pairs
 }
 
-// told is what may be told of a credential.
-func told(c *protocol.Credential) []any {
+// describe returns what may be told of a credential.
+func describe(c *protocol.Credential) []any {
 	return []any{
 		"client", c.Client, "server", c.Server, "enctype", c.Key.Enctype, "ticket flags", c.TicketFlags,
-		"auth", moment(c.Times.Auth), "start", moment(c.Times.Start), "end", moment(c.Times.End), "renew till", moment(c.Times.RenewTill),
+		"auth", timeText(c.Times.Auth), "start", timeText(c.Times.Start), "end", timeText(c.Times.End), "renew till", timeText(c.Times.RenewTill),
 		"user-to-user", c.IsSkey != 0, "addresses", len(c.Addresses), "authdata", len(c.AuthData), "ticket bytes", len(c.Ticket),
 	}
 }
 
-// moment is a time of a ticket as text.
-func moment(t uint32) string {
+// timeText returns a time of a ticket as text.
+func timeText(t uint32) string {
 	if t == 0 {
 		return "none"
 	}
 	return time.Unix(int64(t), 0).UTC().Format(time.RFC3339)
 }
 
-// listed is what may be told of many credentials.
-func listed(list [][]byte) []any {
+// describeList returns what may be told of many credentials.
+func describeList(list [][]byte) []any {
 	var servers []string
 	for _, raw := range list {
 		if cred, err := protocol.ParseCredential(raw); err == nil {
-			servers = append(servers, cred.Server.String()+" until "+moment(cred.Times.End))
+			servers = append(servers, cred.Server.String()+" until "+timeText(cred.Times.End))
 		}
 	}
 	return []any{"credentials", len(list), "servers", strings.Join(servers, ", ")}
 }
 
-// tellCommit logs what the store was asked to change.
-func (u *users) tellCommit(uid uint32, records map[string][]byte, began time.Time, err error) {
+// logCommit logs what the store was asked to change.
+func (u *users) logCommit(uid uint32, records map[string][]byte, began time.Time, err error) {
 	if !u.log.Wants(log.TraceLibs) {
 		return
 	}
@@ -127,8 +127,8 @@ func (u *users) tellCommit(uid uint32, records map[string][]byte, began time.Tim
 		"took", time.Since(began), "result", resultOf(err), "keys", strings.Join(keys, ","))
 }
 
-// tellLoad logs what the store was asked for.
-func (u *users) tellLoad(uid uint32, l *loader, began time.Time, err error) {
+// logLoad logs what the store was asked for.
+func (u *users) logLoad(uid uint32, l *loader, began time.Time, err error) {
 	if !u.log.Wants(log.TraceLibs) {
 		return
 	}
@@ -176,8 +176,8 @@ func (w *stopwatch) lap(step string) {
 	w.last = now
 }
 
-// tellSteps logs how long the steps of a change took. The caller holds mu.
-func (c *collection) tellSteps(w *waiting) {
+// logSteps logs how long the steps of a change took. The caller holds mu.
+func (c *collection) logSteps(w *waiting) {
 	if c.steps != nil {
 		c.users.log.Trace("change", append([]any{"uid", c.uid, "result", resultOf(w.err)}, c.steps.pairs...)...)
 	}

@@ -11,14 +11,14 @@ import (
 )
 
 // users holds the collection of every user that was asked for, and the store
-// behind them. An idle user's collection is an empty shell.
+// behind them. The collection of an idle user is not loaded.
 type users struct {
 	storage string // the word of ccache_storage
 	log     *log.Logger
 	signal  func(member string, values ...any)
 	learn   func(uid uint32, s *state) // told what is loaded and what is published; nil: nobody
 	census  census
-	strays  strays
+	chowned chowned
 	loads   atomic.Uint64
 	commits atomic.Uint64
 
@@ -44,7 +44,7 @@ func newUsers(storage string, open func(string) (Store, error), logger *log.Logg
 		storage: storage, open: open, log: logger, signal: signal,
 		collections: map[uint32]*collection{},
 		census:      census{caches: map[uint32]int{}, unread: map[uint32]bool{}},
-		strays:      strays{owner: map[string]uint32{}},
+		chowned:     chowned{owner: map[string]uint32{}},
 		reading:     make(chan struct{}, loadsAtOnce),
 		crowded:     make(chan struct{}, 1),
 	}
@@ -67,7 +67,7 @@ func (u *users) of(uid uint32) *collection {
 	return c
 }
 
-// all returns every collection there is a shell of.
+// all returns every collection that is known, loaded or not.
 func (u *users) all() []*collection {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
@@ -122,7 +122,7 @@ func (u *users) read(ctx context.Context, uid uint32) (*state, []damage, error) 
 	}
 	records, began := newLoader(), time.Now()
 	err = store.Load(ctx, uid, records.add)
-	u.tellLoad(uid, records, began, err)
+	u.logLoad(uid, records, began, err)
 	if err != nil {
 		return nil, nil, fmt.Errorf("caches of uid %d: %w", uid, err)
 	}

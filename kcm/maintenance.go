@@ -8,18 +8,17 @@ import (
 	"time"
 )
 
-// A collection leaves memory when it was not used between as many looks of
-// the keeper.
+// A collection that was not used between as many checks leaves memory.
 const (
-	lookInterval = time.Minute
-	idleLooks    = 5
+	idleCheckInterval = time.Minute
+	idleChecks        = 5
 )
 
-// keep does what time asks for: it purges and evicts, until ctx ends.
-func (s *Server) keep(ctx context.Context) {
-	s.tellLeftBehind(ctx)
-	look := time.NewTicker(lookInterval)
-	defer look.Stop()
+// maintain purges and evicts at their times, until ctx ends.
+func (s *Server) maintain(ctx context.Context) {
+	s.logLeftBehind(ctx)
+	check := time.NewTicker(idleCheckInterval)
+	defer check.Stop()
 	interval := s.settings.Load().purgeInterval
 	purge := s.schedule(interval)
 	for {
@@ -27,7 +26,7 @@ func (s *Server) keep(ctx context.Context) {
 		case <-ctx.Done():
 			purge.Stop()
 			return
-		case <-look.C:
+		case <-check.C:
 			s.evictIdle()
 			if s.memory.Peak() > notable {
 				debug.FreeOSMemory() // what it took is free again
@@ -56,9 +55,9 @@ func (s *Server) schedule(interval time.Duration) *time.Timer {
 	return time.NewTimer(interval)
 }
 
-// purgeOwed reports whether the next purge will find something to remove at a
+// purgeIsDue reports whether the next purge will find something to remove at a
 // user who was served by this process.
-func (s *Server) purgeOwed() bool {
+func (s *Server) purgeIsDue() bool {
 	at := s.purgeAt.Load()
 	if at == never {
 		return false
@@ -83,8 +82,8 @@ func (s *Server) purgeExpired(ctx context.Context) {
 		s.users.log.Error("expired credentials stay", "error", err)
 		return
 	}
-	now := s.clock.confirmed(s.lookOfClocks())
-	s.tellDoubt()
+	now := s.clock.confirmed(s.clockInterval())
+	s.logClockDoubt()
 	if now == 0 {
 		return
 	}
@@ -100,7 +99,7 @@ func (s *Server) purgeExpired(ctx context.Context) {
 
 func (s *Server) purgeUser(ctx context.Context, c *collection, now int64) error {
 	grace := s.settings.Load().purgeGrace
-	return s.look(ctx, c, func(state *state) error {
+	return s.inspect(ctx, c, func(state *state) error {
 		if state.nextPurge(now, grace) >= now {
 			return nil
 		}
@@ -111,17 +110,17 @@ func (s *Server) purgeUser(ctx context.Context, c *collection, now int64) error 
 	})
 }
 
-// lookOfClocks is the interval by which the wall clock is judged; where nothing
+// clockInterval is the interval by which the wall clock is judged; where nothing
 // is purged, as long as it is by default.
-func (s *Server) lookOfClocks() time.Duration {
+func (s *Server) clockInterval() time.Duration {
 	if interval := s.settings.Load().purgeInterval; interval > 0 {
 		return interval
 	}
 	return 10 * time.Minute
 }
 
-// tellDoubt logs that the wall clock has come into doubt, and that it is out of it.
-func (s *Server) tellDoubt() {
+// logClockDoubt logs that the wall clock has come into doubt, and that it is out of it.
+func (s *Server) logClockDoubt() {
 	doubted := s.clock.doubted()
 	switch {
 	case doubted && !s.doubted:
@@ -132,9 +131,9 @@ func (s *Server) tellDoubt() {
 	s.doubted = doubted
 }
 
-// look shows f the state of a collection. One that was not in memory before
+// inspect shows f the state of a collection. One that was not in memory before
 // does not stay there.
-func (s *Server) look(ctx context.Context, c *collection, f func(*state) error) error {
+func (s *Server) inspect(ctx context.Context, c *collection, f func(*state) error) error {
 	cold := c.published.Load() == nil
 	c.mu.Lock()
 	state, err := c.load(ctx)
@@ -156,8 +155,8 @@ func (s *Server) evictIdle() {
 	freed := false
 	for _, c := range s.users.all() {
 		if c.used.Swap(false) {
-			c.idleLooks = 0
-		} else if c.idleLooks++; c.idleLooks >= idleLooks {
+			c.idleChecks = 0
+		} else if c.idleChecks++; c.idleChecks >= idleChecks {
 			freed = s.evict(c) || freed
 		}
 	}
@@ -221,13 +220,13 @@ func (s *Server) evict(c *collection) bool {
 // reports whether there were any. It looks at most once a second, or a user
 // who asks for one cache too many could keep it busy.
 func (s *Server) purgeEveryone(ctx context.Context) bool {
-	s.sweeping.Lock()
-	defer s.sweeping.Unlock()
-	now := s.clock.likely(s.lookOfClocks())
-	if s.swept == now {
-		return s.sweptSome
+	s.purgingAll.Lock()
+	defer s.purgingAll.Unlock()
+	now := s.clock.likely(s.clockInterval())
+	if s.purgedAtSecond == now {
+		return s.purgedSome
 	}
-	s.swept, s.sweptSome = now, false
+	s.purgedAtSecond, s.purgedSome = now, false
 	everyone, err := s.users.everyone(ctx)
 	if err != nil {
 		s.users.log.Error("expired caches stay", "error", err)
@@ -235,7 +234,7 @@ func (s *Server) purgeEveryone(ctx context.Context) bool {
 	}
 	for _, c := range everyone {
 		gone := 0
-		err := s.look(ctx, c, func(*state) error {
+		err := s.inspect(ctx, c, func(*state) error {
 			return c.apply(ctx, func(e *edit) error {
 				gone = e.purgeCaches(now, "max_ccaches")
 				return nil
@@ -245,7 +244,7 @@ func (s *Server) purgeEveryone(ctx context.Context) bool {
 			s.users.log.Error("expired caches stay", "uid", c.uid, "error", err)
 			continue
 		}
-		s.sweptSome = s.sweptSome || gone > 0
+		s.purgedSome = s.purgedSome || gone > 0
 	}
-	return s.sweptSome
+	return s.purgedSome
 }
