@@ -9,8 +9,9 @@ import (
 
 // Lines of one cause and user beyond firstLines within firstWindow are counted
 // instead of written, and the count is written when the window has passed. As
-// long as that goes on, each window lasts twice as long as the one before, up
-// to lastWindow, and has one line. So no client can fill the disk with lines.
+// long as lines repeat, each window lasts twice as long as the one before, up
+// to lastWindow; after the first that was too short for its lines, each has one
+// line. So no client can fill the disk with lines.
 const (
 	firstLines  = 10
 	firstWindow = 10 * time.Second
@@ -90,17 +91,21 @@ func (r *repeats) endWindow(c cause) {
 		r.mu.Unlock()
 		return
 	}
-	if one.missing == 0 {
+	missing, summary := one.missing, one.summary()
+	if one.lines <= 1 {
 		delete(r.causes, c)
-		r.mu.Unlock()
-		return
+	} else {
+		if missing > 0 {
+			one.allowed = 1
+		}
+		one.lines, one.missing = 0, 0
+		one.window = min(2*one.window, lastWindow)
+		one.end.Reset(one.window)
 	}
-	summary := one.summary()
-	one.lines, one.missing, one.allowed = 0, 0, 1
-	one.window = min(2*one.window, lastWindow)
-	one.end.Reset(one.window)
 	r.mu.Unlock()
-	r.deliver(summary)
+	if missing > 0 {
+		r.deliver(summary)
+	}
 }
 
 // flush writes what endWindow would write, now, and forgets all causes.
