@@ -115,12 +115,11 @@ func TestTenRestartsOfSssdFailNoClient(t *testing.T) {
 	m.clients(someone, work, func() {
 		for i := range 10 { // each with an option that no responder takes over while it runs
 			m.write("/etc/sssd/sssd.conf", fmt.Sprintf("[kcm]\nfd_limit = %d\n[secrets]\nfd_limit = %d\n", 1000+i, 1000+i))
-			before := strings.Fields(m.property("sssd-kcm.service sssd-secrets.service", "MainPID"))
 			m.sh(0, `systemctl restart sssd`)
-			for _, pid := range before {
-				if pid != "0" { // which has given its place up; systemd reaps it soon
-					m.eventually(`kill -0 `+pid+` 2>/dev/null || echo gone`, "gone")
-				}
+			// One that was about to start has the new configuration as well.
+			old := m.sh(0, `sssctl status 2>/dev/null | awk 'NR == 2 { now = $6 } NR > 2 && $2 == "running" && $6 != now'`)
+			if old != "" {
+				t.Errorf("after restart %d with another generation than sssd: %s", i, old)
 			}
 		}
 	})
@@ -267,4 +266,51 @@ func TestUnderSystemdTheMonitorMayHoldTheSockets(t *testing.T) {
 		}
 	})
 	m.sh(0, `systemctl stop sssd; ! pgrep -x 'sssd|sssd_kcm|sssd_secrets'`)
+}
+
+func TestUnderSystemdAnUpgradeTakesEffectAtARestart(t *testing.T) {
+	m := bootMachine(t, "[sssd]\n")
+	m.sh(0, `systemctl start sssd`)
+	m.sh(someone, kinit)
+	m.eventually(`sssctl status`, "kcm      running")
+	before := m.property("sssd-kcm.service", "MainPID")
+	m.sh(0, `cd /usr/libexec/sssd; cp sssd_kcm new; mv new sssd_kcm`)
+	expect(t, m.sh(0, `sssctl status`), "(replaced)")
+	m.sh(0, `systemctl restart sssd`) // sssd.conf is what it was
+	m.sh(someone, `klist -s`)
+	if now := m.property("sssd-kcm.service", "MainPID"); now == before {
+		t.Errorf("the old program goes on as process %s", now)
+	}
+	refuse(t, m.eventually(`sssctl status`, "kcm      running"), "(replaced)")
+}
+
+func TestUnderSystemdNoClientHangsWhenAResponderCannotStart(t *testing.T) {
+	for name, c := range map[string]struct{ spoil, mend, says string }{
+		"its lock file is a directory": {
+			`rm -f /run/sssd_kcm.pid; mkdir /run/sssd_kcm.pid`, `rmdir /run/sssd_kcm.pid 2>/dev/null || :`, "is a directory",
+		},
+		"its program is missing": {
+			`mv /usr/libexec/sssd/sssd_kcm /usr/libexec/sssd/away`,
+			`mv /usr/libexec/sssd/away /usr/libexec/sssd/sssd_kcm 2>/dev/null || :; systemctl restart sssd`, "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := bootMachine(t, "[sssd]\n")
+			m.sh(0, `systemctl start sssd`)
+			m.sh(someone, kinit)
+			m.sh(0, `systemctl stop sssd-kcm.service; `+c.spoil)
+			out, err := m.try(someone, `timeout 20 klist 2>&1`)
+			if err == nil || !strings.Contains(out, "klist: ") {
+				t.Errorf("klist: %v, %q; want an error of its own, in time", err, out)
+			}
+			if c.says != "" {
+				expect(t, m.sh(0, `cat /var/log/sssd/sssd_kcm.log`), c.says)
+			}
+			soon(t, func() bool {
+				m.sh(0, c.mend) // again, where systemd's limit of activations holds for some seconds
+				_, err := m.try(someone, `timeout 20 klist -s`)
+				return err == nil
+			}, func() string { return "klist fails for ever" })
+		})
+	}
 }
