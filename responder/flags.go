@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 
 	"github.com/spf13/pflag"
@@ -44,6 +45,7 @@ type LogFlags struct {
 	timestamps   number
 	microseconds number
 	logger       destination
+	chosen       bool // by an option
 }
 
 // Add declares the options.
@@ -52,7 +54,53 @@ func (f *LogFlags) Add(set *pflag.FlagSet) {
 	set.VarP(&f.level, "debug-level", "d", "log what `LEVEL` says, as debug_level in sssd.conf")
 	set.Var(&f.timestamps, "debug-timestamps", "begin lines with the time if `N` is 1, not if it is 0")
 	set.Var(&f.microseconds, "debug-microseconds", "give the time in microseconds if `N` is 1, not if it is 0")
-	set.Var(&f.logger, "logger", "log to `DEST`: stderr, files or journald")
+	set.Func("logger", "log to `DEST`: files (the default), stderr or journald", f.choose)
+	// What --logger replaced in SSSD 2; units and scripts have kept it.
+	for _, old := range []struct{ name, short, to string }{{"debug-to-files", "f", "files"}, {"debug-to-stderr", "", "stderr"}} {
+		set.BoolFuncP(old.name, old.short, "the same as --logger="+old.to, func(string) error { return f.choose(old.to) })
+		set.Lookup(old.name).Hidden = true
+	}
+}
+
+func (f *LogFlags) choose(to string) error {
+	f.chosen = true
+	return f.logger.Set(to)
+}
+
+// AddIgnored declares options without a value that SSSD had and that mean
+// nothing here, so that command lines with them go on working.
+func AddIgnored(set *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		set.Bool(name, false, "ignored")
+		set.Lookup(name).Hidden = true
+	}
+}
+
+// identity is --uid or --gid: SSSD's units have started responders as root
+// with --uid 0 --gid 0. Units name another user in User=.
+type identity struct {
+	kind string
+	own  int
+}
+
+func (i identity) String() string { return "" }
+func (i identity) Type() string   { return "ID" }
+
+// Set takes root, which is what the unit makes of us, and who we are.
+func (i identity) Set(text string) error {
+	id, err := strconv.Atoi(text)
+	if err != nil || id != 0 && id != i.own {
+		return fmt.Errorf("a responder does not change its %s: %q is neither 0 nor %d; start it as that user instead, as by User= in its unit", i.kind, text, i.own)
+	}
+	return nil
+}
+
+func addIdentity(set *pflag.FlagSet) {
+	set.Var(identity{"user", os.Geteuid()}, "uid", "ignored")
+	set.Var(identity{"group", os.Getegid()}, "gid", "ignored")
+	for _, name := range []string{"uid", "gid"} {
+		set.Lookup(name).Hidden = true
+	}
 }
 
 // Options resolves the command line against the options of a section; where
@@ -100,8 +148,13 @@ func (f *LogFlags) Args() []string {
 	return args
 }
 
-// SetDestination changes where to log.
-func (f *LogFlags) SetDestination(to string) error { return f.logger.Set(to) }
+// DefaultTo is where to log if no option has said so.
+func (f *LogFlags) DefaultTo(to string) error {
+	if f.chosen {
+		return nil
+	}
+	return f.logger.Set(to)
+}
 
 // ToStderr reports whether the log goes to stderr.
 func (f *LogFlags) ToStderr() bool { return f.logger == "stderr" }
@@ -127,9 +180,6 @@ func (n *number) Set(text string) error {
 
 // destination is one of the places logs can go.
 type destination string
-
-func (d *destination) String() string { return string(*d) }
-func (d *destination) Type() string   { return "DEST" }
 
 // Set takes one of the known places.
 func (d *destination) Set(text string) error {

@@ -107,6 +107,7 @@ type flags struct {
 func parseFlags(d Descriptor, args []string, stdout, stderr io.Writer) (f flags, code int, done bool) {
 	set := pflag.NewFlagSet(d.Program(), pflag.ContinueOnError)
 	f.LogFlags.Add(set)
+	addIdentity(set)
 	root := set.String("root", "", "put `DIR` in front of every path")
 	set.StringVarP(&f.database, "config", "c", "", "read the configuration database `FILE`")
 	if code, done = ParseFlags(d.Program(), set, args, stdout, stderr); done {

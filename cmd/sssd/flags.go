@@ -29,6 +29,7 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, code int, don
 	set.StringVarP(&f.config, "config", "c", "", "read `FILE` instead of sssd.conf")
 	set.BoolVarP(&f.genconf, "genconf", "g", false, "check sssd.conf, rebuild the configuration database and exit")
 	set.StringVarP(&f.section, "genconf-section", "s", "", "the same for the section `NAME` only")
+	responder.AddIgnored(set, "disable-netlink")
 	root := set.String("root", "", "put `DIR` in front of every path")
 	if code, done = responder.ParseFlags("sssd", set, args, stdout, stderr); done {
 		return f, code, true
@@ -42,8 +43,8 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, code int, don
 	}
 	f.genconf = f.genconf || f.section != ""
 	f.daemon = !*interactive
-	if *interactive && !set.Changed("logger") {
-		return f, exitOK, f.log.SetDestination("stderr") != nil
+	if *interactive {
+		return f, exitOK, f.log.DefaultTo("stderr") != nil
 	}
 	return f, exitOK, false
 }
