@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"strings"
 	"time"
@@ -25,9 +27,10 @@ const (
 
 // Proxy forwards the requests of one user. It is safe for concurrent use.
 type Proxy struct {
-	config secrets.Proxy
-	base   string // the URL, without a slash at its end
-	client *http.Client
+	config    secrets.Proxy
+	base      string // the URL, without a slash at its end
+	transport *http.Transport
+	timeout   time.Duration // of one request: totalTimeout, but for tests
 }
 
 // New checks a configuration, and reads the certificates it names.
@@ -40,22 +43,18 @@ func New(config secrets.Proxy) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
-		TLSClientConfig:       tls,
-		TLSHandshakeTimeout:   connectTimeout,
-		ResponseHeaderTimeout: headTimeout,
-		IdleConnTimeout:       time.Minute,
-		MaxIdleConnsPerHost:   4,
-		DisableCompression:    true, // bodies pass as they are
-	}
 	return &Proxy{
-		config: config,
-		base:   strings.TrimRight(config.URL, "/"),
-		client: &http.Client{
-			Transport:     transport,
-			Timeout:       totalTimeout,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		config:  config,
+		base:    strings.TrimRight(config.URL, "/"),
+		timeout: totalTimeout,
+		transport: &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
+			TLSClientConfig:       tls,
+			TLSHandshakeTimeout:   connectTimeout,
+			ResponseHeaderTimeout: headTimeout,
+			IdleConnTimeout:       time.Minute,
+			MaxIdleConnsPerHost:   4,
+			DisableCompression:    true, // bodies pass as they are
 		},
 	}, nil
 }
@@ -64,50 +63,43 @@ func New(config secrets.Proxy) (*Proxy, error) {
 // what the server says, whatever that is. It returns an error if nothing was
 // answered: one that matches context.DeadlineExceeded if the server was slow.
 func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, path string) error {
-	out, err := p.request(r, path)
+	target, err := url.Parse(p.base + "/" + path)
 	if err != nil {
-		return fmt.Errorf("forward: %w", err)
+		return errors.New("forward: the path makes no URL")
 	}
-	in, err := p.client.Do(out)
-	if err != nil {
-		return fmt.Errorf("forward: %w", hideURL(err))
+	target.RawQuery = r.URL.RawQuery
+	ctx, cancel := context.WithTimeout(r.Context(), p.timeout)
+	defer cancel()
+	var failed error
+	reverse := httputil.ReverseProxy{
+		Transport: p.transport,
+		Rewrite:   func(pr *httputil.ProxyRequest) { p.rewrite(pr, target) },
+		ModifyResponse: func(answer *http.Response) error {
+			if _, sent := answer.Header["Date"]; !sent {
+				w.Header()["Date"] = nil // or net/http would add one
+			}
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+		ErrorLog:     stdlog.New(io.Discard, "", 0), // which only tells of answers that are cut short, as the client sees
 	}
-	defer in.Body.Close()
-	header := w.Header()
-	for name, values := range in.Header {
-		if !hopByHop(name, in.Header) {
-			header[name] = values
-		}
+	reverse.ServeHTTP(w, r.WithContext(ctx))
+	if timeout, ok := errors.AsType[net.Error](failed); ok && timeout.Timeout() {
+		failed = fmt.Errorf("%w: %w", context.DeadlineExceeded, failed)
 	}
-	if _, sent := in.Header["Date"]; !sent {
-		header["Date"] = nil
-	}
-	w.WriteHeader(in.StatusCode)
-	if _, err := io.Copy(w, in.Body); err != nil {
-		// The answer has begun: the client must see that it is cut short.
-		panic(http.ErrAbortHandler)
+	if failed != nil {
+		return fmt.Errorf("forward: %w", failed)
 	}
 	return nil
 }
 
-// request makes the request to the server. Of the client's headers it gets
+// rewrite makes the request to the server. Of the client's headers it gets
 // those that describe the body and those the administrator lists.
-func (p *Proxy) request(r *http.Request, path string) (*http.Request, error) {
-	target := p.base + "/" + path
-	if r.URL.RawQuery != "" {
-		target += "?" + r.URL.RawQuery
-	}
-	out, err := http.NewRequestWithContext(r.Context(), r.Method, target, r.Body)
-	if err != nil {
-		return nil, errors.New("the path makes no URL")
-	}
-	out.ContentLength = r.ContentLength
-	if r.ContentLength == 0 {
-		out.Body = http.NoBody
-	}
-	out.Header["User-Agent"] = nil
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest, target *url.URL) {
+	out := pr.Out
+	out.URL, out.Host, out.Header = target, "", http.Header{}
 	for _, name := range append([]string{"Content-Type"}, p.config.ForwardHeaders...) {
-		if values := r.Header.Values(name); len(values) > 0 {
+		if values := pr.In.Header.Values(name); len(values) > 0 {
 			out.Header[http.CanonicalHeaderKey(name)] = values
 		}
 	}
@@ -117,34 +109,4 @@ func (p *Proxy) request(r *http.Request, path string) (*http.Request, error) {
 	case "header":
 		out.Header.Set(p.config.HeaderName, p.config.HeaderValue)
 	}
-	return out, nil
-}
-
-// hopByHop reports whether a header is about the connection to the server and
-// not about the answer (RFC 9110, section 7.6.1).
-func hopByHop(name string, header http.Header) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	}
-	for _, value := range header.Values("Connection") {
-		for listed := range strings.SplitSeq(value, ",") {
-			if strings.EqualFold(strings.TrimSpace(listed), name) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// hideURL leaves out the URL, whose path names a secret.
-func hideURL(err error) error {
-	var wrapped *url.Error
-	if !errors.As(err, &wrapped) {
-		return err
-	}
-	if wrapped.Timeout() {
-		return fmt.Errorf("%w: %w", context.DeadlineExceeded, wrapped.Err)
-	}
-	return wrapped.Err
 }

@@ -35,7 +35,7 @@ func forward(t *testing.T, config secrets.Proxy, method, path string, header htt
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.client.CloseIdleConnections()
+	defer p.transport.CloseIdleConnections()
 	r := httptest.NewRequest(method, "http://localhost/secrets/"+path, bytes.NewReader(body))
 	for name, values := range header {
 		r.Header[name] = values
@@ -132,6 +132,26 @@ func TestRedirectsAreAnsweredAndNotFollowed(t *testing.T) {
 	}
 }
 
+func TestHeadersOfTheConnectionStayThere(t *testing.T) {
+	config := plain(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Date"] = nil
+		w.Header().Set("Connection", "X-Hop")
+		w.Header().Set("X-Hop", "1")
+		w.Header().Set("Keep-Alive", "timeout=5")
+		w.Header().Set("X-End", "2")
+		if r.Header.Get("Upgrade") != "" || r.Header.Get("X-Forwarded-For") != "" || r.Host == "localhost" {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	answer, err := forward(t, config, "GET", "a", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := answer.Header; answer.StatusCode != 200 || h.Get("X-Hop") != "" || h.Get("Keep-Alive") != "" || h.Get("Date") != "" || h.Get("X-End") != "2" {
+		t.Errorf("answer %d %v", answer.StatusCode, h)
+	}
+}
+
 func TestASlowServerIsADeadlineExceeded(t *testing.T) {
 	release := make(chan struct{})
 	config := plain(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
@@ -140,7 +160,7 @@ func TestASlowServerIsADeadlineExceeded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.client.Timeout = 20 * time.Millisecond
+	p.timeout = 20 * time.Millisecond
 	err = p.Forward(httptest.NewRecorder(), httptest.NewRequest("GET", "/secrets/nameofasecret", nil), "nameofasecret")
 	if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "nameofasecret") {
 		t.Errorf("error %v", err)
