@@ -1,0 +1,77 @@
+package rest
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// attack opens connections of uid 1000, on each of which something is sent and
+// nothing is read, until the test ends. What does not fit into the socket's
+// buffer waits for the service.
+func attack(t *testing.T, s *testServer, connections int, sent string) {
+	t.Helper()
+	bytes := []byte(sent)
+	var sending sync.WaitGroup
+	var conns []net.Conn
+	before := s.requests.Load()
+	t.Cleanup(func() {
+		for _, conn := range conns {
+			conn.Close()
+		}
+		sending.Wait()
+	})
+	for range connections {
+		s.setPeer(1000)
+		conn, err := net.Dial("unix", s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+		sending.Go(func() { _, _ = conn.Write(bytes) }) // which all share
+	}
+	waitFor(t, func() bool { return s.requests.Load() >= before+uint64(connections) })
+}
+
+// heap is the memory in use, in MiB.
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc >> 20)
+}
+
+func TestMemoryForOneUsersRequestsIsBounded(t *testing.T) {
+	const connections, size = 64, 2 << 20 // together 128 MiB
+	large := strings.Repeat("x", size)
+	octets := http.Header{"Content-Type": {octetType}}
+	for name, sent := range map[string]string{
+		"requests that are sent by half": fmt.Sprintf("PUT /secrets/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n%s", 2*size, large),
+		"replies that are never read":    "GET /secrets/large HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n\r\n",
+		"lists that are never read":      "GET /secrets/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, sections{"secrets": {"max_payload_size": "0", "max_uid_secrets": "0", "max_secrets": "0"}})
+			if r := s.do(t, call{as: 1000, method: "PUT", path: "/secrets/large", header: octets, body: []byte(large)}); r.status != 200 {
+				t.Fatalf("answered %d", r.status)
+			}
+			for i := range 200 { // names make a list of 800 KB
+				s.expect(t, 200, fmt.Sprintf("PUT /secrets/%d%s x", i, strings.Repeat("n", 4000)))
+			}
+			before := heap()
+			attack(t, s, connections, sent)
+			for range 20 {
+				if r := s.do(t, call{as: 1001, method: "GET", path: "/secrets/", header: octets}); r.status != 404 {
+					t.Fatalf("another user is answered %d", r.status)
+				}
+			}
+			if taken := heap() - before; taken > 40 {
+				t.Errorf("they take %d MiB", taken)
+			}
+		})
+	}
+}
