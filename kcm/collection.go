@@ -25,6 +25,7 @@ type collection struct {
 	published  atomic.Pointer[state] // nil: not in memory
 	used       atomic.Bool           // since the last idle check
 	idleChecks int                   // in a row; of the maintenance goroutine
+	known      uint64                // of the maintenance goroutine: caches with a lower seq were there at the last purge
 	due        atomic.Int64          // when to look for expired tickets, while not in memory; 0: not known
 
 	mu       turn    // held by the one who loads or commits

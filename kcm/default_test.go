@@ -208,6 +208,54 @@ func TestABrokenOffLoginDoesNotStayInTheWay(t *testing.T) {
 	r.checkStore(1000)
 }
 
+func TestAPurgeRemovesWhatALoginHasAbandoned(t *testing.T) {
+	for what, evicted := range map[string]bool{"in memory": false, "not in memory": true} {
+		t.Run(what, func(t *testing.T) {
+			r := newRig(t, nil)
+			c := r.client(1000)
+			c.login("1000:a", "alice")
+			c.must(protocol.OpSetDefaultCache, name("1000:a"))
+			c.must(protocol.OpSetDefaultCache, name("1000:begun"))
+			r.tick() // a login may be under way
+			if evicted {
+				r.evictAll()
+			}
+			equal(t, "caches", r.cachesOf(1000), []string{"1000:a", "1000:begun"})
+			c.must(protocol.OpSetDefaultCache, name("1000:now"))
+			if evicted {
+				r.evictAll()
+			}
+			r.tick()
+			equal(t, "caches", r.cachesOf(1000), []string{"1000:a", "1000:now"})
+			if got := c.defaultName(); got != "1000:a" {
+				t.Errorf("the default is %q", got)
+			}
+			c.must(protocol.OpInitialize, name("1000:now"), princ("bob@"+realm))
+			r.tick()
+			if got := c.defaultName(); got != "1000:now" {
+				t.Errorf("the default is %q", got)
+			}
+			r.checkStore(1000)
+		})
+	}
+}
+
+// evictAll drops all collections from memory.
+func (r *rig) evictAll() {
+	for range idleChecks + 1 {
+		r.server.evictIdle()
+	}
+}
+
+// cachesOf returns the names of a user's caches in the store.
+func (r *rig) cachesOf(uid uint32) (names []string) {
+	s, _ := decodeState(r.store.records(uid))
+	for _, c := range s.caches {
+		names = append(names, c.name)
+	}
+	return names
+}
+
 func TestARefusedTicketDoesNotMoveTheDefault(t *testing.T) {
 	r := newRig(t, conf{"max_ccache_size": "1"})
 	c := r.client(1000)

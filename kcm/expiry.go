@@ -2,6 +2,7 @@ package kcm
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -127,8 +128,15 @@ func (e *edit) promoteSuccessor(now int64) *cache {
 	return d
 }
 
-// purge removes what has expired by now.
-func (e *edit) purge(now int64, grace time.Duration) {
+// hasAbandoned reports whether there is an abandoned cache with a seq below known.
+func (s *state) hasAbandoned(known uint64) bool {
+	return slices.ContainsFunc(s.caches, func(c *cache) bool { return c.seq < known && c.abandoned() })
+}
+
+// purge removes what has expired by now, and what logins have abandoned. A login
+// may be under way, so of these it removes only those with a seq below known:
+// they were there at the last purge.
+func (e *edit) purge(now int64, grace time.Duration, known uint64) {
 	gone := purged{why: "expired"}
 	kept := e.promoteSuccessor(now)
 	latest := e.latest(false)
@@ -136,6 +144,9 @@ func (e *edit) purge(now int64, grace time.Duration) {
 		line, end := c.lifetime()
 		over := end < now && end+seconds(grace) < now
 		switch {
+		case c.seq < known && c.abandoned():
+			gone.cache(c)
+			e.remove(c)
 		case c == kept && c.ended:
 		case c == kept && over:
 			gone.cache(c)

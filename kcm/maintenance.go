@@ -3,6 +3,7 @@ package kcm
 import (
 	"cmp"
 	"context"
+	"math"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -100,11 +101,13 @@ func (s *Server) purgeExpired(ctx context.Context) {
 func (s *Server) purgeUser(ctx context.Context, c *collection, now int64) error {
 	grace := s.settings.Load().purgeGrace
 	return s.inspect(ctx, c, func(state *state) error {
-		if state.nextPurge(now, grace) >= now {
+		known := c.known
+		c.known = state.nextCache
+		if state.nextPurge(now, grace) >= now && !state.hasAbandoned(known) {
 			return nil
 		}
 		return c.apply(ctx, func(e *edit) error {
-			e.purge(now, grace)
+			e.purge(now, grace, known)
 			return nil
 		})
 	})
@@ -211,7 +214,11 @@ func (s *Server) evict(c *collection) bool {
 	if state == nil {
 		return false
 	}
-	c.due.Store(state.nextPurge(s.now().Unix(), s.settings.Load().purgeGrace))
+	due := state.nextPurge(s.now().Unix(), s.settings.Load().purgeGrace)
+	if state.hasAbandoned(math.MaxUint64) {
+		due = s.now().Unix()
+	}
+	c.due.Store(due)
 	c.publish(nil)
 	return true
 }
