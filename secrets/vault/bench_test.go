@@ -113,3 +113,37 @@ func BenchmarkLongestWait(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLargeChange measures a change of 114444 small records, as a REPLACE
+// of a cache of 10 MiB is, and how long single writes of others take meanwhile.
+func BenchmarkLargeChange(b *testing.B) {
+	h := openTest(b, b.TempDir(), testOptions()).Hive("kcm")
+	large := map[string][]byte{}
+	for i := range 114444 {
+		large[fmt.Sprint("ccache/x/", i)] = make([]byte, 60)
+	}
+	var longest, took time.Duration
+	for b.Loop() {
+		done := make(chan error, 1)
+		start := time.Now()
+		go func() { done <- h.Commit(ctx, 1, large) }()
+		for running := true; running; {
+			select {
+			case err := <-done:
+				if err != nil {
+					b.Fatal(err)
+				}
+				running = false
+			default:
+				from := time.Now()
+				if err := h.Commit(ctx, 2, map[string][]byte{"a": make([]byte, 1200)}); err != nil {
+					b.Fatal(err)
+				}
+				longest = max(longest, time.Since(from))
+			}
+		}
+		took = max(took, time.Since(start))
+	}
+	b.ReportMetric(float64(took.Milliseconds()), "ms-large")
+	b.ReportMetric(float64(longest.Milliseconds()), "ms-longest-other")
+}
