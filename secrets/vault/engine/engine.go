@@ -141,6 +141,9 @@ func (e *Engine) begin() error {
 	if err != nil {
 		return fmt.Errorf("stat %s: %w", e.path, err)
 	}
+	if err := e.space.recall(e.disk); err != nil {
+		return fmt.Errorf("stat %s: %w", e.path, err)
+	}
 	e.file = now.file
 	e.size.Store(now.size)
 	length := e.db.Info().PageSize + pageHeader + metaLen

@@ -31,31 +31,57 @@ type space struct {
 	tight     atomic.Bool // refused is not nil
 }
 
+// recall learns what the process before this one was given of the disk. That
+// asked for whole steps, from the beginning of the file.
+func (s *space) recall(f *os.File) error {
+	bytes, err := allocated(f)
+	s.allocated = bytes / allocStep * allocStep
+	return err
+}
+
 // admit refuses changes that there is no room for.
 func (e *Engine) admit(made changes) error {
 	if !e.space.tight.Load() {
 		return nil
 	}
-	e.storing.Lock()
-	defer e.storing.Unlock()
 	grown, err := e.growth(made)
 	if err != nil || grown <= 0 {
 		return err
 	}
-	used, err := e.used()
-	if err != nil {
+	refused, err := e.lacks(grown)
+	if err != nil || refused == nil {
 		return err
 	}
-	e.allocate(used + 2*grown + reserveBytes)
-	if e.space.refused == nil || grown <= smallChange && e.room(used) > reserveBytes/2 {
-		return nil
+	// What was deleted gives its room back when it leaves the journal.
+	if err := e.drain(); err != nil {
+		return err
 	}
-	return &FullError{File: e.path, Err: e.space.refused}
+	if refused, err = e.lacks(grown); err != nil || refused == nil {
+		return err
+	}
+	return &FullError{File: e.path, Err: refused}
+}
+
+// lacks says why there is no room for changes that make what is stored larger;
+// nil if there is.
+func (e *Engine) lacks(grown int64) (refused, err error) {
+	e.storing.Lock()
+	defer e.storing.Unlock()
+	used, err := e.used()
+	if err != nil {
+		return nil, err
+	}
+	e.allocate(used + 2*grown + reserveBytes)
+	if grown <= smallChange && e.room(used) > reserveBytes/2 {
+		return nil, nil
+	}
+	return e.space.refused, nil
 }
 
 // room is how many bytes can be written without asking the disk for any.
 func (e *Engine) room(used int64) int64 {
-	free := int64(e.db.Stats().FreePageN) * int64(e.db.Info().PageSize)
+	stats := e.db.Stats()
+	free := int64(stats.FreePageN+stats.PendingPageN) * int64(e.db.Info().PageSize)
 	return e.space.allocated - used + free
 }
 

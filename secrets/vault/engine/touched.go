@@ -66,6 +66,14 @@ type identity struct {
 	size int64
 }
 
+// allocated is how much of the disk a file has, in bytes.
+func allocated(f *os.File) (int64, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(int(f.Fd()), &st)
+	const unit = 512 // of st_blocks, whatever the file system
+	return st.Blocks * unit, err
+}
+
 func identify(path string) (identity, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
