@@ -76,6 +76,11 @@ func (c *collection) view(ctx context.Context) (*state, error) {
 	if !c.used.Load() {
 		c.used.Store(true)
 	}
+	return c.current(ctx)
+}
+
+// current is view without counting as use.
+func (c *collection) current(ctx context.Context) (*state, error) {
 	if s := c.published.Load(); s != nil {
 		return s, nil
 	}

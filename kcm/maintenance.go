@@ -92,8 +92,12 @@ func (s *Server) purgeExpired(ctx context.Context) {
 		if c.published.Load() == nil && c.due.Load() > now {
 			continue
 		}
+		began := time.Now()
 		if err := s.purgeUser(ctx, c, now); err != nil {
 			s.users.log.Error("expired credentials stay", "uid", c.uid, "error", err)
+			if time.Since(began) >= long {
+				return // the store hangs, and would for each of the others
+			}
 		}
 	}
 }
@@ -138,9 +142,7 @@ func (s *Server) logClockDoubt() {
 // does not stay there.
 func (s *Server) inspect(ctx context.Context, c *collection, f func(*state) error) error {
 	cold := c.published.Load() == nil
-	c.mu.Lock()
-	state, err := c.load(ctx)
-	c.mu.Unlock()
+	state, err := c.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -225,22 +227,25 @@ func (s *Server) evict(c *collection) bool {
 
 // purgeEveryone removes the expired caches of all users, without grace, and
 // reports whether there were any. It looks at most once a second, or a user
-// who asks for one cache too many could keep it busy.
+// who asks for one cache too many could keep it busy. Who waited for another's
+// look is content with that.
 func (s *Server) purgeEveryone(ctx context.Context) bool {
+	came := time.Now()
 	s.purgingAll.Lock()
 	defer s.purgingAll.Unlock()
 	now := s.clock.likely(s.clockInterval())
-	if s.purgedAtSecond == now {
+	if s.purgedAtSecond == now || s.purgedLast.After(came) {
 		return s.purgedSome
 	}
 	s.purgedAtSecond, s.purgedSome = now, false
+	defer func() { s.purgedLast = time.Now() }()
 	everyone, err := s.users.everyone(ctx)
 	if err != nil {
 		s.users.log.Error("expired caches stay", "error", err)
 		return false
 	}
 	for _, c := range everyone {
-		gone := 0
+		began, gone := time.Now(), 0
 		err := s.inspect(ctx, c, func(*state) error {
 			return c.apply(ctx, func(e *edit) error {
 				gone = e.purgeCaches(now, "max_ccaches")
@@ -249,6 +254,9 @@ func (s *Server) purgeEveryone(ctx context.Context) bool {
 		})
 		if err != nil {
 			s.users.log.Error("expired caches stay", "uid", c.uid, "error", err)
+			if time.Since(began) >= long {
+				break // the store hangs, and would for each of the others
+			}
 			continue
 		}
 		s.purgedSome = s.purgedSome || gone > 0

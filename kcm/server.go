@@ -40,8 +40,9 @@ type Server struct {
 	transferring sync.Mutex // held while two collections change at once
 
 	purgingAll     sync.Mutex
-	purgedAtSecond int64 // when expired caches of everyone were last removed for a limit's sake
-	purgedSome     bool  // and whether there were any
+	purgedAtSecond int64     // when expired caches of everyone were last removed for a limit's sake
+	purgedSome     bool      // and whether there were any
+	purgedLast     time.Time // when that look ended
 }
 
 var (

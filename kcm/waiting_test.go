@@ -170,3 +170,39 @@ func TestAChangeThatComesLateIsDecidedAnew(t *testing.T) {
 		}
 	})
 }
+
+func TestALookAtAllUsersEndsWithTheFirstThatHangs(t *testing.T) {
+	onHanging(t, func(t *testing.T, r *rig, store *hangs, _ *collection) {
+		r.server.Reload(snapshot(t, conf{"max_ccaches": "100"}))
+		for uid := range uint32(5) {
+			if err := r.server.users.of(2000+uid).apply(t.Context(), addCache(int(uid))); err != nil {
+				t.Fatal(err)
+			}
+			r.server.evict(r.server.users.of(2000 + uid))
+		}
+		store.hanging.Store(true)
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				if err := r.server.takeCensus(t.Context()); err == nil {
+					t.Error("a census of a store that hangs")
+				}
+			})
+		}
+		all.Wait()
+		if waited := time.Since(began); waited > 31*time.Second {
+			t.Errorf("ten logins wait %v for a census of five users", waited)
+		}
+		for what, look := range map[string]func(){
+			"for a limit":  func() { r.server.purgeEveryone(t.Context()) },
+			"by the clock": func() { r.server.purgeExpired(t.Context()) },
+		} {
+			began = time.Now()
+			look()
+			if waited := time.Since(began); waited > 31*time.Second {
+				t.Errorf("a purge %s of five users waits %v", what, waited)
+			}
+		}
+	})
+}
