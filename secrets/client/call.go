@@ -71,7 +71,7 @@ func (c *Client) try(ctx context.Context, deadline time.Time, message []byte) (*
 	answer, err := k.exchange(message)
 	k.end()
 	if !stop() || err != nil || !answer.reusable {
-		k.Close()
+		_ = k.Close() // nothing that was answered depends on it
 		return answer, err
 	}
 	c.idle <- k // never blocks: there are no more connections than slots

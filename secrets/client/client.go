@@ -136,7 +136,7 @@ func (c *Client) Close() error {
 	for {
 		select {
 		case k := <-c.idle:
-			k.Close()
+			_ = k.Close()
 		default:
 			return nil
 		}

@@ -112,9 +112,10 @@ func some(keys ...string) string {
 	return string(b)
 }
 
-// load returns the keys of a user's records, in the order in which they come.
-func load(c *Client, ctx context.Context, uid uint32) (keys []string, err error) {
-	err = c.Load(ctx, uid, func(key string, value []byte) error {
+// load returns the keys of the records of user 7, in the order in which they
+// come.
+func load(ctx context.Context, c *Client) (keys []string, err error) {
+	err = c.Load(ctx, 7, func(key string, value []byte) error {
 		if string(value) != "value of "+key {
 			return fmt.Errorf("the value of %q is %q", key, value)
 		}
@@ -131,7 +132,7 @@ func TestAConnectionIsKept(t *testing.T) {
 	if err := c.Commit(ctx, 7, map[string][]byte{"a": []byte("1"), "b": nil}); err != nil {
 		t.Fatal(err)
 	}
-	if keys, err := load(c, ctx, 7); err != nil || fmt.Sprint(keys) != "[a b c]" {
+	if keys, err := load(ctx, c); err != nil || fmt.Sprint(keys) != "[a b c]" {
 		t.Errorf("records %v, %v", keys, err)
 	}
 	if owners, err := c.Owners(ctx); err != nil || fmt.Sprint(owners) != "[7]" {
@@ -161,10 +162,10 @@ func TestALoadIsRepeatedWhenRecordsChangedMeanwhile(t *testing.T) {
 	s := fake(t, changed, changed, some("b")+done(200, ""), changed, changed, changed, changed, changed)
 	c := New(s.path)
 	defer c.Close()
-	if keys, err := load(c, ctx, 7); err != nil || fmt.Sprint(keys) != "[b]" {
+	if keys, err := load(ctx, c); err != nil || fmt.Sprint(keys) != "[b]" {
 		t.Errorf("records %v, %v", keys, err)
 	}
-	if keys, err := load(c, ctx, 7); !errors.Is(err, errChanged) || keys != nil {
+	if keys, err := load(ctx, c); !errors.Is(err, errChanged) || keys != nil {
 		t.Errorf("for ever: %v, %v", keys, err)
 	}
 }
@@ -208,7 +209,7 @@ func TestRefusalsTellWhatTheyAre(t *testing.T) {
 			}
 			var status *StatusError
 			answered := errors.As(err, &status)
-			if answered != (c.is != ErrUnavailable) || answered && (status.Quota() != c.quota || status.Stale() != c.stale || status.Full() != c.full) {
+			if answered == errors.Is(c.is, ErrUnavailable) || answered && (status.Quota() != c.quota || status.Stale() != c.stale || status.Full() != c.full) {
 				t.Errorf("%v is %+v", err, status)
 			}
 		})
@@ -237,7 +238,7 @@ func TestAServiceThatDoesNotUpgradeIsNamed(t *testing.T) {
 
 func TestWithoutAServiceCallsSaySo(t *testing.T) {
 	c := New("/nonexistent/socket")
-	if _, err := load(c, ctx, 7); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "/nonexistent/socket") {
+	if _, err := load(ctx, c); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "/nonexistent/socket") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -337,7 +338,7 @@ func TestThereAreNeverTooManyConnections(t *testing.T) {
 	var group sync.WaitGroup
 	for range len(answers) {
 		group.Go(func() {
-			if _, err := load(c, ctx, 7); err != nil {
+			if _, err := load(ctx, c); err != nil {
 				t.Error(err)
 			}
 		})

@@ -54,7 +54,7 @@ func (k *conn) begin(ctx context.Context, deadline time.Time) error {
 func (k *conn) end() {
 	k.ctx = nil
 	if k.second != nil {
-		k.second.Close()
+		_ = k.second.Close()
 		k.second = nil
 	}
 }

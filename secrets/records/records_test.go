@@ -97,12 +97,12 @@ func TestFramesComeBackAsTheyWere(t *testing.T) {
 		"one byte after the other":  iotest.OneByteReader(bytes.NewReader(sent)),
 		"the end with the last one": iotest.DataErrReader(bytes.NewReader(sent)),
 	} {
-		if read, err := frames(source, 1<<20); err != io.EOF || !reflect.DeepEqual(read, list) {
+		if read, err := frames(source, 1<<20); !errors.Is(err, io.EOF) || !reflect.DeepEqual(read, list) {
 			t.Errorf("%s: %d frames, %v", name, len(read), err)
 		}
 	}
 	for _, cut := range []int{1, 3, headSize + headSize, len(sent) - 1} {
-		if _, err := frames(bytes.NewReader(sent[:cut]), 1<<20); err != io.ErrUnexpectedEOF {
+		if _, err := frames(bytes.NewReader(sent[:cut]), 1<<20); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("cut at %d: %v", cut, err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestABufferFollowsWhatArrives(t *testing.T) {
 	head := frame(Commit, "")
 	copy(head, []byte{0x40, 0, 0, 0}) // announces 1 GiB
 	r := NewReader(io.MultiReader(bytes.NewReader(head), strings.NewReader(strings.Repeat("x", 100_000))))
-	if _, err := r.Next(2 << 30); err != io.ErrUnexpectedEOF {
+	if _, err := r.Next(2 << 30); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
 	}
 	if len(r.buffer) > 300_000 {
@@ -165,7 +165,7 @@ func TestTheUpgradeIsReadAsText(t *testing.T) {
 	if err := NewReader(strings.NewReader(other)).Text(UpgradeAnswer); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "403 Forbidden") {
 		t.Errorf("another answer: %v", err)
 	}
-	if err := NewReader(strings.NewReader(UpgradeAnswer[:20])).Text(UpgradeAnswer); err != io.ErrUnexpectedEOF {
+	if err := NewReader(strings.NewReader(UpgradeAnswer[:20])).Text(UpgradeAnswer); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("half an answer: %v", err)
 	}
 }
@@ -181,7 +181,7 @@ func TestContentsComeBackAsTheyWere(t *testing.T) {
 	}
 	result := Result{507, "full"}
 	read, err := frames(bytes.NewReader(result.AppendTo(nil)), 100)
-	if err != io.EOF || len(read) != 1 || read[0].Kind != Done {
+	if !errors.Is(err, io.EOF) || len(read) != 1 || read[0].Kind != Done {
 		t.Fatalf("%v, %v", read, err)
 	}
 	if r, err := ParseResult(read[0].Content); err != nil || r != result {
@@ -243,7 +243,7 @@ func FuzzFrames(f *testing.F) {
 				t.Errorf("result %v of %x", r, f.Content)
 			}
 		}
-		if !bytes.HasPrefix(b, again) || wholeErr == io.EOF && len(again) != len(b) {
+		if !bytes.HasPrefix(b, again) || errors.Is(wholeErr, io.EOF) && len(again) != len(b) {
 			t.Errorf("%x became %x", b, again)
 		}
 	})

@@ -76,7 +76,7 @@ func (f *fences) pass(uid uint32, token records.Token, change func() error) erro
 // hungUp reports whether the client has closed the connection. What it sent
 // before can still be read then.
 func (c *session) hungUp() bool {
-	raw, err := c.socket.SyscallConn()
+	raw, err := c.SyscallConn()
 	if err != nil {
 		return true
 	}

@@ -90,7 +90,7 @@ func (s *testServer) accept(ctx context.Context, l *net.UnixListener, serving *s
 		s.mu.Lock()
 		c := &session{socket: conn, peer: responder.Peer{UID: s.as, PID: 1}, log: s.log, gone: make(chan struct{})}
 		s.mu.Unlock()
-		serving.Go(func() { s.service.serve(ctx, c) })
+		serving.Go(func() { s.serve(ctx, c) })
 	}
 }
 

@@ -22,7 +22,7 @@ func plainServer(t testing.TB) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{MaxHeaderBytes: maxHead, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{MaxHeaderBytes: maxHead, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	})}
 	ended := make(chan error, 1)

@@ -46,19 +46,18 @@ func (s *service) upgrade(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("take over the connection: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	var source io.Reader = conn
 	if buffers.Reader.Buffered() > 0 {
 		source = buffers.Reader
 	}
 	k := &kcmConn{service: s, client: c, in: records.NewReader(source), memory: s.kcmMemory.Open(c.peer.UID, c.cut)}
 	defer k.memory.Close()
-	if _, err := io.WriteString(conn, records.UpgradeAnswer); err != nil {
-		return nil // the client is gone
+	_, err = io.WriteString(conn, records.UpgradeAnswer)
+	for err == nil {
+		err = k.serveOne()
 	}
-	for k.serveOne() == nil {
-	}
-	return nil
+	return nil // the client is gone
 }
 
 // kcmConn is a connection of sssd_kcm after the upgrade.
@@ -77,10 +76,10 @@ func (k *kcmConn) serveOne() error {
 		return err
 	}
 	if !k.in.Whole() { // usually it is, and there is no need for a deadline
-		if err := k.client.socket.SetReadDeadline(time.Now().Add(requestTimeout)); err != nil {
+		if err := k.client.SetReadDeadline(time.Now().Add(requestTimeout)); err != nil {
 			return err
 		}
-		defer k.client.socket.SetReadDeadline(time.Time{}) //nolint:errcheck // the next read tells
+		defer func() { _ = k.client.SetReadDeadline(time.Time{}) }() // if it fails, so will the next read
 	}
 	length, err := k.in.Length()
 	if err != nil {
@@ -181,10 +180,10 @@ func (k *kcmConn) flush() error {
 		records.End(k.out[k.some:])
 		k.some = -1
 	}
-	if err := k.client.socket.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+	if err := k.client.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return &sendError{err}
 	}
-	_, err := k.client.socket.Write(k.out)
+	_, err := k.client.Write(k.out)
 	clear(k.out)
 	if k.out = k.out[:0]; cap(k.out) > 2*pieceSize {
 		k.out = nil

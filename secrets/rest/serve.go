@@ -89,7 +89,7 @@ func (c *session) Close() error {
 }
 
 // cut closes the socket under whoever uses it.
-func (c *session) cut() { c.socket.Close() }
+func (c *session) cut() { _ = c.socket.Close() }
 
 type sessionKey struct{}
 
