@@ -235,3 +235,31 @@ func TestAnIdleSystemSleeps(t *testing.T) {
 		}
 	}
 }
+
+func TestRestartsAndTakeoversAreFreeOfRaces(t *testing.T) {
+	s := newSystem(t, "[kcm]\nccache_storage = memory\n").underRaceDetector(t).start()
+	if !s.detects("sssd") {
+		t.Fatal("the race detector is not at work")
+	}
+	me := user(os.Getuid())
+	failures := s.hammer(4, 50, func() {
+		s.ctl(me, "", "restart")
+		s.ctl(me, "", "debug-level", "6")
+		s.kill(syscall.SIGKILL) // kcm, which has caches, goes on with its socket
+		s.start()
+		asked := make(chan said, 2)
+		go func() { asked <- s.ctl(me, "", "restart") }()
+		go func() { asked <- s.ctl(me, "", "status") }()
+		<-asked
+		<-asked
+	})
+	if len(failures) > 0 {
+		t.Errorf("%d requests failed, the first: %v", len(failures), failures[0])
+	}
+	s.killHard("sssd_kcm") // while sssd takes its socket over, it restarts again
+	s.ctl(me, "", "restart")
+	soon(t, func() bool {
+		_, err := s.kcm().Call(protocol.OpGetDefaultCache, nil)
+		return err == nil
+	}, func() string { return "nobody serves" })
+}
