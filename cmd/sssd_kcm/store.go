@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"gosssd/kcm"
 	"gosssd/secrets/client"
@@ -16,8 +17,33 @@ var (
 // hive is a vault's hive as kcm wants it.
 type hive struct{ *vault.Hive }
 
+// Load reads the records again when they were changed meanwhile, as a rekey does
+// without changing what they say.
 func (h hive) Load(ctx context.Context, uid uint32, each func(key string, value []byte) error) error {
-	return h.Each(ctx, uid, each)
+	type record struct {
+		key   string
+		value []byte
+	}
+	var records []record
+	for {
+		err := h.Each(ctx, uid, func(key string, value []byte) error {
+			records = append(records, record{key, value})
+			return nil
+		})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, vault.ErrChanged) {
+			return err
+		}
+		records = records[:0]
+	}
+	for _, r := range records {
+		if err := each(r.key, r.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (hive) Volatile() bool { return false }

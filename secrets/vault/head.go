@@ -31,14 +31,14 @@ func hiveBucket(hive string) string { return hivePrefix + hive }
 func headPlace(name string) place { return place{name: []byte(name)} }
 
 // format makes an empty vault.
-func format(d *engine.Draft, salt []byte, key masterKey) error {
+func format(w writer, salt []byte, key masterKey) error {
 	secrets := make([]byte, namesLen)
 	rand.Read(secrets)
 	s := newSealer()
 	if err := s.add(key, salt); err != nil {
 		return err
 	}
-	return activate(d, s, key.id, secrets)
+	return activate(w, s, key.id, secrets)
 }
 
 // activate makes a master key the one that new records are sealed under.
