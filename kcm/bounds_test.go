@@ -291,3 +291,40 @@ func TestAStoreTakesItsRequestOver(t *testing.T) {
 		t.Errorf("a credential of %d bytes keeps %d", len(cred.record), cap(cred.record))
 	}
 }
+
+// released is what the runtime has given back to the system.
+func released() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapReleased)
+}
+
+func TestMemoryIsGivenBackAfterwards(t *testing.T) {
+	r := newRig(t, nil)
+	r.server.stopMaintenance()
+	c := r.client(1000)
+	for _, what := range []struct {
+		name string
+		do   func()
+	}{
+		{"a large request", func() { c.refused(protocol.BadName, protocol.OpResolve, name(strings.Repeat("n", 9<<20))) }},
+		{"caches that were destroyed", func() {
+			for i := range 4 {
+				c.must(protocol.OpReplace, name(fmt.Sprint("1000:", i)), u32(0), princ("alice@"+realm), largeList(7<<20))
+			}
+			r.server.giveBack(false)
+			r.server.giveBack(false)
+			for i := range 4 {
+				c.must(protocol.OpDestroy, name(fmt.Sprint("1000:", i)))
+			}
+		}},
+	} {
+		what.do()
+		c.forget()
+		before := released()
+		r.server.giveBack(false)
+		if got := released() - before; got < 8<<20 {
+			t.Errorf("after %s %d KiB are given back", what.name, got>>10)
+		}
+	}
+}

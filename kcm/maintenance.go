@@ -28,10 +28,7 @@ func (s *Server) maintain(ctx context.Context) {
 			purge.Stop()
 			return
 		case <-check.C:
-			s.evictIdle()
-			if s.memory.Peak() > notable {
-				debug.FreeOSMemory() // what it took is free again
-			}
+			s.giveBack(s.evictIdle())
 		case <-purge.C:
 			s.purgeExpired(ctx)
 			purge = s.schedule(interval)
@@ -153,11 +150,12 @@ func (s *Server) inspect(ctx context.Context, c *collection, f func(*state) erro
 	return err
 }
 
-func (s *Server) evictIdle() {
+// evictIdle drops the collections that have been idle from memory, and reports
+// whether there were any.
+func (s *Server) evictIdle() (freed bool) {
 	if s.users.volatile() {
-		return // there is no less of it elsewhere
+		return false // there is no less of it elsewhere
 	}
-	freed := false
 	for _, c := range s.users.all() {
 		if c.used.Swap(false) {
 			c.idleChecks = 0
@@ -165,14 +163,24 @@ func (s *Server) evictIdle() {
 			freed = s.evict(c) || freed
 		}
 	}
-	if freed {
-		debug.FreeOSMemory() // which the runtime would keep for later
-	}
+	return freed
 }
 
-// notable is how much memory requests and replies must have taken for it to be
-// given back by hand. The runtime keeps less for what comes next.
+// notable is how much memory requests and replies must have taken, or caches
+// given up, for it to be given back to the system. The runtime would keep it for
+// later.
 const notable = 8 << 20
+
+// giveBack gives free memory back to the system where there is some to speak
+// of since the last time.
+func (s *Server) giveBack(freed bool) {
+	resident := s.users.resident.Load()
+	freed = freed || s.memory.Peak() > notable || s.residentBefore-resident > notable
+	s.residentBefore = resident
+	if freed {
+		debug.FreeOSMemory()
+	}
+}
 
 // keepSmall makes room when the caches in memory take too much, until ctx ends.
 func (s *Server) keepSmall(ctx context.Context) {

@@ -25,6 +25,8 @@ type Server struct {
 	failures atomic.Uint64
 	foreign  atomic.Uint64 // users whose caches root has reached, each once for a connection
 
+	residentBefore int64 // what was in memory when memory was last given back; of the maintenance goroutine
+
 	doubted bool // the log says that the wall clock is in doubt; of the maintenance goroutine
 
 	renewing *renewing // nil: tickets are not renewed
