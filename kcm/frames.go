@@ -42,7 +42,7 @@ type frames struct {
 	buf        []byte // from begin to end: read and not yet used
 	begin, end int
 	large      bool // memory is held
-	hurry      responder.Hurry
+	deadline   responder.RequestDeadline
 }
 
 // next returns the body of the next request, which is good until done is
@@ -55,7 +55,7 @@ func (f *frames) next() ([]byte, error) {
 		}
 		if body != nil {
 			f.begin += size
-			return body, f.hurry.Set(f.from, false, frameTimeout)
+			return body, f.deadline.Set(f.from, false, frameTimeout)
 		}
 		if size > usualFrame && !f.large {
 			if err := f.memory.Take(int64(size)*requestFactor, frameTimeout); err != nil {
@@ -64,7 +64,7 @@ func (f *frames) next() ([]byte, error) {
 			f.large = true
 		}
 		f.makeRoom(size)
-		if err := f.hurry.Set(f.from, f.begin < f.end, frameTimeout); err != nil {
+		if err := f.deadline.Set(f.from, f.begin < f.end, frameTimeout); err != nil {
 			return nil, err
 		}
 		n, err := f.from.Read(f.buf[f.end:])

@@ -37,7 +37,7 @@ type attachment struct {
 	log     *log.Logger
 	signals []sbus.Signal // of the descriptor
 	conn    atomic.Pointer[sbus.Conn]
-	drafts  drafts
+	queue   signalQueue
 }
 
 func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
@@ -67,7 +67,7 @@ func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
 		case <-conn.Done():
 			a.log.Info("the monitor is gone, looking for the next one")
 		case <-ctx.Done():
-			a.send(conn, a.drafts.take())
+			a.send(conn, a.queue.take())
 		}
 		a.conn.Store(nil)
 		conn.Close()
@@ -111,11 +111,11 @@ func (a *attachment) emit(member string, values ...any) {
 		a.log.Error("a signal cannot be sent, it is not in the descriptor", "member", log.Cause(member))
 		return
 	}
-	if a.drafts.add(notice{member, values}) {
+	if a.queue.add(waitingSignal{member, values}) {
 		time.AfterFunc(signalDelay, func() {
 			// Taken also where nobody is left to hear them: the first of
 			// those that come later has to find none waiting.
-			signals := a.drafts.take()
+			signals := a.queue.take()
 			if conn := a.conn.Load(); conn != nil {
 				a.send(conn, signals)
 			}
@@ -123,7 +123,7 @@ func (a *attachment) emit(member string, values ...any) {
 	}
 }
 
-func (a *attachment) send(conn *sbus.Conn, signals []notice) {
+func (a *attachment) send(conn *sbus.Conn, signals []waitingSignal) {
 	for _, s := range signals {
 		err := conn.Emit(sbus.ResponderPath(a.name), sbus.ResponderInterface(a.name), s.member, s.values...)
 		if errors.Is(err, sbus.ErrClosed) {

@@ -25,7 +25,7 @@ type Conn struct {
 	lastActive atomic.Int64 // nanoseconds on the monotonic clock of started
 	activity   *atomic.Int64
 
-	leaving, closed bool // told to end; without a descriptor; both are guarded by the server
+	ending, closed bool // told to end; without a descriptor; both are guarded by the server
 }
 
 var started = time.Now()
@@ -54,17 +54,17 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Hurry limits the time of a request that has begun to come, and lifts the limit
+// RequestDeadline limits the time of a request that has begun to come, and lifts the limit
 // between requests. The deadline is set only when that changes.
-type Hurry struct{ begun bool }
+type RequestDeadline struct{ begun bool }
 
 // Set sets the deadline of conn, which is always the same one, to limit from
 // now if a request has begun, and to none if not.
-func (h *Hurry) Set(conn interface{ SetReadDeadline(time.Time) error }, begun bool, limit time.Duration) error {
-	if begun == h.begun {
+func (d *RequestDeadline) Set(conn interface{ SetReadDeadline(time.Time) error }, begun bool, limit time.Duration) error {
+	if begun == d.begun {
 		return nil
 	}
-	h.begun = begun
+	d.begun = begun
 	var deadline time.Time
 	if begun {
 		deadline = time.Now().Add(limit)

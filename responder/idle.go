@@ -59,7 +59,7 @@ func (s *server) nextLook(now time.Duration) time.Duration {
 	if s.limits.clientIdle > 0 { // a client that comes later is idle later
 		next = s.limits.clientIdle
 		for conn := range s.conns {
-			if !conn.leaving {
+			if !conn.ending {
 				next = min(next, s.limits.clientIdle-(now-conn.active()))
 			}
 		}
@@ -79,9 +79,9 @@ func (s *server) closeIdle(now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := range s.conns {
-		if limit := s.limits.clientIdle; limit > 0 && !conn.leaving && now-conn.active() >= limit {
+		if limit := s.limits.clientIdle; limit > 0 && !conn.ending && now-conn.active() >= limit {
 			conn.Log.Trace("an idle client is disconnected", "uid", conn.Peer.UID, "pid", conn.Peer.PID)
-			s.leave(conn)
+			s.end(conn)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package responder
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -61,7 +62,7 @@ func TestIdleClientsAreClosedAndBusyOnesAreNot(t *testing.T) {
 	say(t, c, "still there")
 	hear(t, c)
 	h.closeIdle(time.Since(started) + 2*time.Hour)
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("an idle client reads %v, want EOF", err)
 	}
 }
@@ -73,7 +74,7 @@ func TestIdleClientsAreClosedAlsoWhereTheResponderStays(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan bool, 1)
 	go func() { ended <- h.watchIdle(ctx, false) }()
-	if _, err := dial(t, h.path).Read(make([]byte, 1)); err != io.EOF {
+	if _, err := dial(t, h.path).Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("an idle client reads %v, want EOF", err)
 	}
 	cancel()

@@ -75,6 +75,6 @@ func (d Descriptor) schema() confdb.Schema {
 	general := slices.DeleteFunc(ServiceOptions(), func(o confdb.Option) bool {
 		return slices.ContainsFunc(own, func(other confdb.Option) bool { return other.Key == o.Key })
 	})
-	schema[0].Options = append(general, own...)
+	schema[0].Options = slices.Concat(general, own)
 	return schema
 }

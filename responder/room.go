@@ -37,7 +37,7 @@ func (s *server) makeRoom(uid uint32) bool {
 		victim.Log.Warn("descriptors run short, the user with the most connections loses the one that has been silent longest",
 			"uid", victim.Peer.UID, "pid", victim.Peer.PID, "connections", s.staying[victim.Peer.UID])
 		s.evicted++
-		s.leave(victim)
+		s.end(victim)
 	}
 	if s.open < s.room+closing {
 		return victim != nil
@@ -53,7 +53,7 @@ func (s *server) shrink() {
 	defer s.mu.Unlock()
 	if victim := s.victim(s.greediest(noUser)); victim != nil {
 		s.evicted++
-		s.leave(victim)
+		s.end(victim)
 	}
 }
 
@@ -78,12 +78,12 @@ func (s *server) greediest(uid uint32) uint32 {
 // victim returns the connection of a user that has been silent longest. The
 // caller holds mu.
 func (s *server) victim(uid uint32) *Conn {
-	return s.oldest(func(c *Conn) bool { return c.Peer.UID == uid && !c.leaving })
+	return s.oldest(func(c *Conn) bool { return c.Peer.UID == uid && !c.ending })
 }
 
 // cutOldest closes a connection that was told to end. The caller holds mu.
 func (s *server) cutOldest() bool {
-	c := s.oldest(func(c *Conn) bool { return c.leaving && !c.closed })
+	c := s.oldest(func(c *Conn) bool { return c.ending && !c.closed })
 	if c == nil {
 		return false
 	}
@@ -100,23 +100,23 @@ func (s *server) oldest(of func(*Conn) bool) (oldest *Conn) {
 	return oldest
 }
 
-// leave tells a connection to end: reading is shut, so that a request on its
+// end tells a connection to end: reading is shut, so that a request on its
 // way is answered and the client's next one fails before it is sent. The caller
 // holds mu.
-func (s *server) leave(c *Conn) {
-	if !c.leaving {
-		s.forget(c)
+func (s *server) end(c *Conn) {
+	if !c.ending {
+		s.uncount(c)
 		_ = c.CloseRead() // the client may have closed it
 	}
 }
 
-// forget counts a connection no longer among those that stay. The caller holds
+// uncount counts a connection no longer among those that stay. The caller holds
 // mu.
-func (s *server) forget(c *Conn) {
-	if c.leaving {
+func (s *server) uncount(c *Conn) {
+	if c.ending {
 		return
 	}
-	c.leaving = true
+	c.ending = true
 	if s.staying[c.Peer.UID]--; s.staying[c.Peer.UID] == 0 {
 		delete(s.staying, c.Peer.UID)
 	}

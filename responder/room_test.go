@@ -51,7 +51,7 @@ func (c *crowd) connect(uid uint32) bool {
 func (c *crowd) list() string {
 	var list []string
 	for i, conn := range c.conns {
-		if !conn.leaving {
+		if !conn.ending {
 			list = append(list, fmt.Sprintf("%d:%d", conn.Peer.UID, i))
 		}
 	}
@@ -75,7 +75,7 @@ func TestWhoHasMostLosesTheOldest(t *testing.T) {
 			t.Fatalf("step %d: uid %d is refused", step, tc.uid)
 		}
 		for _, conn := range c.conns {
-			if conn.leaving {
+			if conn.ending {
 				c.close(conn) // as its handler does at once
 			}
 		}
@@ -97,7 +97,7 @@ func TestFewConnectionsAreNeverLostToMany(t *testing.T) {
 			t.Error("a newcomer is refused")
 		}
 	}
-	if c.conns[0].leaving || c.conns[1].leaving {
+	if c.conns[0].ending || c.conns[1].ending {
 		t.Error("a user with one connection has lost it")
 	}
 	for uid, n := range c.staying {

@@ -98,7 +98,7 @@ func (s *server) add(conn *Conn) bool {
 func (s *server) remove(conn *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget(conn)
+	s.uncount(conn)
 	s.close(conn)
 	delete(s.conns, conn)
 	s.serving.Done()
@@ -115,7 +115,7 @@ func (s *server) drain(accepting <-chan struct{}, deadline time.Duration) {
 	_ = s.listener.SetDeadline(time.Now().Add(backlogTime))
 	<-accepting
 	s.listener.Close()
-	s.leaveAll()
+	s.endAll()
 	done := make(chan struct{})
 	go func() {
 		s.serving.Wait()
@@ -129,12 +129,12 @@ func (s *server) drain(accepting <-chan struct{}, deadline time.Duration) {
 	}
 }
 
-// leaveAll tells every client to end.
-func (s *server) leaveAll() {
+// endAll tells every client to end.
+func (s *server) endAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := range s.conns {
-		s.leave(conn)
+		s.end(conn)
 	}
 }
 

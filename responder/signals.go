@@ -10,80 +10,81 @@ import (
 // longer than what it tells of.
 const signalDelay = 10 * time.Millisecond
 
-// maxDrafts bounds the signals that wait; later ones are lost, as they are on
+// maxWaiting bounds the signals that wait; later ones are lost, as they are on
 // a bus that is too slow.
-const maxDrafts = 4096
+const maxWaiting = 4096
 
-type notice struct {
+type waitingSignal struct {
 	member string
 	values []any
 }
 
-// maxTelling is how many values a signal may have to be compared with others.
-const maxTelling = 4
+// maxCompared is how many values a signal may have to be compared with others.
+const maxCompared = 4
 
-// telling is all that a signal says, in a form that can be looked up.
-type telling struct {
+// signalKey is all that a signal says, in a form that can be looked up.
+type signalKey struct {
 	member string
-	values [maxTelling]any
+	values [maxCompared]any
 }
 
-// telling returns what the signal says, if it can be compared at all.
-func (s notice) telling() (t telling, ok bool) {
-	if len(s.values) > maxTelling {
-		return telling{}, false
+// key returns what the signal says, if it can be compared at all.
+func (s waitingSignal) key() (k signalKey, ok bool) {
+	if len(s.values) > maxCompared {
+		return signalKey{}, false
 	}
-	t.member = s.member
+	k.member = s.member
 	for i, value := range s.values {
 		switch value.(type) {
 		case string, bool, uint32, int32, uint64, int64:
-			t.values[i] = value
+			k.values[i] = value
 		default:
-			return telling{}, false
+			return signalKey{}, false
 		}
 	}
-	return t, true
+	return k, true
 }
 
-// drafts are signals that wait.
-type drafts struct {
+// signalQueue are signals that wait.
+type signalQueue struct {
 	mu      sync.Mutex
-	signals []notice
-	latest  int             // where those of the last member begin
-	said    map[telling]int // where each signal that waits was added last
+	signals []waitingSignal
+	latest  int               // where those of the last member begin
+	added   map[signalKey]int // where each signal that waits was added last
 }
 
-// add takes a signal, in a time that does not grow with those that wait, unless it says nothing new, and reports whether it is
-// the first. Signals of different members keep their order.
-func (d *drafts) add(s notice) (first bool) {
-	t, comparable := s.telling()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := len(d.signals)
-	if n >= maxDrafts {
+// add takes a signal, unless it says nothing new, and reports whether it is the
+// first. Its time does not grow with the number of those that wait. Signals of
+// different members keep their order.
+func (q *signalQueue) add(s waitingSignal) (first bool) {
+	key, ok := s.key()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := len(q.signals)
+	if n >= maxWaiting {
 		return false
 	}
-	if n > 0 && d.signals[n-1].member != s.member {
-		d.latest = n
+	if n > 0 && q.signals[n-1].member != s.member {
+		q.latest = n
 	}
-	if comparable {
-		if at, waits := d.said[t]; waits && at >= d.latest {
+	if ok {
+		if at, waits := q.added[key]; waits && at >= q.latest {
 			return false
 		}
-		if d.said == nil {
-			d.said = map[telling]int{}
+		if q.added == nil {
+			q.added = map[signalKey]int{}
 		}
-		d.said[t] = n
+		q.added[key] = n
 	}
-	d.signals = append(d.signals, s)
+	q.signals = append(q.signals, s)
 	return n == 0
 }
 
 // take returns all signals and forgets them.
-func (d *drafts) take() []notice {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	signals := d.signals
-	d.signals, d.latest, d.said = nil, 0, nil
+func (q *signalQueue) take() []waitingSignal {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	signals := q.signals
+	q.signals, q.latest, q.added = nil, 0, nil
 	return signals
 }

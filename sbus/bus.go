@@ -173,13 +173,13 @@ func (s *Server) becomeMonitor(_ context.Context, caller Caller, args []any) ([]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.peers[caller.Peer]
-	s.leave(p)
+	s.releaseNames(p)
 	p.monitoring, p.rules = true, rules
 	return nil, nil
 }
 
-// leave gives up the names of a connection, which is gone or becomes a monitor.
-func (s *Server) leave(p *peer) {
+// releaseNames gives up the names of a connection, which is gone or becomes a monitor.
+func (s *Server) releaseNames(p *peer) {
 	s.announce(s.names.releaseAll(p.unique()))
 	if p.named && !p.monitoring {
 		s.announce([]change{{name: p.unique(), from: p.unique()}})

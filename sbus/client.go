@@ -94,7 +94,7 @@ func (c *Conn) handle(f *frame) {
 		c.link.log.Trace("signal from the bus", "member", f.text(dbus.FieldMember))
 	case f.text(dbus.FieldInterface) == PeerInterface:
 		c.callObject(context.Background(), f)
-	case !c.link.later(func(ctx context.Context) { c.callObject(ctx, f) }):
+	case !c.link.queueHandler(func(ctx context.Context) { c.callObject(ctx, f) }):
 		c.reply(f, reply{err: Errorf(ErrorLimitsExceeded, "%d calls wait already", maxJobs)})
 	}
 }

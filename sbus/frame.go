@@ -152,10 +152,10 @@ func (f *frame) plainArgs() []any {
 	return args
 }
 
-// stamp sets the sender of a message, which a peer cannot be trusted to do
+// setSender sets the sender of a message, which a peer cannot be trusted to do
 // itself, and brings its bytes up to date. Without a sender, none is named.
 // Header fields of the wrong kind are an error.
-func (f *frame) stamp(sender string) error {
+func (f *frame) setSender(sender string) error {
 	delete(f.headers, dbus.FieldSender)
 	if sender != "" {
 		f.headers[dbus.FieldSender] = dbus.MakeVariant(sender)

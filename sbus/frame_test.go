@@ -171,7 +171,7 @@ func TestAStampedMessageKeepsItsBodyAndSerial(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := bytes.Clone(f.body)
-	if err := f.stamp(":1.12345"); err != nil {
+	if err := f.setSender(":1.12345"); err != nil {
 		t.Fatal(err)
 	}
 	g, err := parseFrame(f.raw)
@@ -196,7 +196,7 @@ func FuzzFrame(f *testing.F) {
 			return
 		}
 		msg, err := parseFrame(raw)
-		if err != nil || msg.stamp(":1.1") != nil {
+		if err != nil || msg.setSender(":1.1") != nil {
 			return
 		}
 		again, err := parseFrame(msg.raw)

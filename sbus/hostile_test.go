@@ -286,10 +286,10 @@ func TestCallsThatWaitAreBounded(t *testing.T) {
 	_, path := startMonitor(t)
 	authenticatedConn(t, path) // :1.1 never answers
 	caller, in := authenticatedConn(t, path)
-	for i := range uint32(maxAwaited + 1) {
+	for i := range uint32(maxOutstanding + 1) {
 		write(t, caller, 10+i, address{"", ":1.1", "/", "a.b", "Wait"})
 	}
-	if e := next(t, in); errorOf(e).Name != ErrorLimitsExceeded || e.replySerial() != 10+maxAwaited {
+	if e := next(t, in); errorOf(e).Name != ErrorLimitsExceeded || e.replySerial() != 10+maxOutstanding {
 		t.Errorf("received %v", e)
 	}
 }

@@ -139,7 +139,8 @@ func (l *link) write(flush <-chan struct{}) {
 				return
 			}
 		case <-flush:
-			for len(l.out) > 0 && l.writeOne(<-l.out) {
+			for open := true; open && len(l.out) > 0; {
+				open = l.writeOne(<-l.out)
 			}
 			return
 		}
@@ -194,13 +195,13 @@ func (l *link) offerUpTo(f *frame, messages int) error {
 	return ErrQueueFull
 }
 
-// crowded reports whether more than half of the queue is in use.
-func (l *link) crowded() bool { return len(l.out) > maxQueued/2 || l.queued.Load() > maxQueuedBytes/2 }
+// halfFull reports whether more than half of the queue is in use.
+func (l *link) halfFull() bool { return len(l.out) > maxQueued/2 || l.queued.Load() > maxQueuedBytes/2 }
 
-// awaitRoom waits until the queue is no more crowded, and cuts the connection
+// awaitRoom waits until less than half of the queue is in use, and cuts the connection
 // once it has made others wait too long.
 func (l *link) awaitRoom() {
-	for l.crowded() {
+	for l.halfFull() {
 		if l.delayed.Add(int64(roomPoll)) > int64(maxDelay) {
 			l.cut(ErrQueueFull)
 			return
@@ -235,8 +236,8 @@ func (l *link) cut(cause error) {
 // is written.
 func (l *link) end() { _ = l.conn.CloseRead() }
 
-// later queues a handler; false if too many wait.
-func (l *link) later(job func(context.Context)) bool {
+// queueHandler queues a handler; false if too many wait.
+func (l *link) queueHandler(job func(context.Context)) bool {
 	select {
 	case l.jobs <- job:
 		return true

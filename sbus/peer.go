@@ -13,8 +13,8 @@ import (
 	"gosssd/linux"
 )
 
-// maxAwaited bounds how many calls of one peer may wait for other peers.
-const maxAwaited = 64
+// maxOutstanding bounds how many calls of one peer may wait for other peers.
+const maxOutstanding = 64
 
 // peer is the server's end of one connection. Fields after the link are
 // guarded by the server's mutex.
@@ -23,11 +23,11 @@ type peer struct {
 	id   uint64
 	cred linux.Peer
 
-	named      bool // has said Hello, and so has its unique name
-	monitoring bool // has become a monitor: receives everything, may say nothing
-	rules      []rule
-	owes       map[callID]struct{} // calls that were passed to it and await its reply
-	awaited    int                 // calls of its own among what others owe
+	named       bool // has said Hello, and so has its unique name
+	monitoring  bool // has become a monitor: receives everything, may say nothing
+	rules       []rule
+	unanswered  map[callID]struct{} // calls that were passed to it and await its reply
+	outstanding int                 // calls of its own that others have not answered
 }
 
 // callID is a call that one peer has made of another.
@@ -69,7 +69,7 @@ func (s *Server) admit(conn *net.UnixConn, id uint64) *peer {
 		return nil
 	}
 	log := s.opts.Log.With("peer", id, "uid", cred.UID, "pid", cred.PID)
-	p := &peer{link: newLink(conn, &s.serials, s.opts.WriteTimeout, log), id: id, cred: cred, owes: make(map[callID]struct{})}
+	p := &peer{link: newLink(conn, &s.serials, s.opts.WriteTimeout, log), id: id, cred: cred, unanswered: make(map[callID]struct{})}
 	s.peers[id] = p
 	return p
 }
@@ -116,17 +116,17 @@ func (s *Server) forget(p *peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.peers, p.id)
-	s.leave(p)
-	for id := range p.owes {
+	s.releaseNames(p)
+	for id := range p.unanswered {
 		if caller := s.peers[id.caller]; caller != nil {
-			caller.awaited--
+			caller.outstanding--
 			s.answer(caller, id.serial, reply{sender: BusName, err: Errorf(ErrorNoReply, "%s has disconnected without an answer", p.unique())})
 		}
 	}
 	for _, other := range s.peers {
-		for id := range other.owes {
+		for id := range other.unanswered {
 			if id.caller == p.id {
-				delete(other.owes, id)
+				delete(other.unanswered, id)
 			}
 		}
 	}

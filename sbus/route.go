@@ -40,7 +40,7 @@ func (s *Server) receive(p *peer, f *frame) error {
 	if p.named {
 		sender = p.unique()
 	}
-	if err := f.stamp(sender); err != nil {
+	if err := f.setSender(sender); err != nil {
 		return err
 	}
 	for _, slow := range s.slowObservers(f) {
@@ -68,7 +68,7 @@ func (s *Server) deliver(ctx context.Context, p *peer, f *frame) {
 		s.callObject(ctx, p, p.caller(), f)
 	default:
 		caller := p.caller()
-		if !p.later(func(ctx context.Context) { s.callObject(ctx, p, caller, f) }) {
+		if !p.queueHandler(func(ctx context.Context) { s.callObject(ctx, p, caller, f) }) {
 			s.refuse(p, f, Errorf(ErrorLimitsExceeded, "%d calls wait already", maxJobs))
 		}
 	}
@@ -110,14 +110,14 @@ func (s *Server) forward(p *peer, f *frame, dest string) {
 
 func (s *Server) forwardCall(p, to *peer, f *frame) error {
 	id := callID{p.id, f.serial}
-	if _, used := to.owes[id]; used || p.awaited >= maxAwaited {
+	if _, used := to.unanswered[id]; used || p.outstanding >= maxOutstanding {
 		return Errorf(ErrorLimitsExceeded, "too many calls wait for an answer")
 	}
 	if err := to.offerForeign(f); err != nil {
 		return Errorf(ErrorLimitsExceeded, "%v", err)
 	}
-	to.owes[id] = struct{}{}
-	p.awaited++
+	to.unanswered[id] = struct{}{}
+	p.outstanding++
 	return nil
 }
 
@@ -127,12 +127,12 @@ func (s *Server) forwardReply(p, to *peer, f *frame) {
 		return // the caller has left
 	}
 	id := callID{to.id, f.replySerial()}
-	if _, owed := p.owes[id]; !owed {
+	if _, owed := p.unanswered[id]; !owed {
 		p.log.Debug("dropping a reply nobody asked for", "to", to.unique())
 		return
 	}
-	delete(p.owes, id)
-	to.awaited--
+	delete(p.unanswered, id)
+	to.outstanding--
 	to.send(f)
 }
 
@@ -142,7 +142,7 @@ func (s *Server) slowObservers(f *frame) (slow []*peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.peers {
-		if p.crowded() && (s.monitors(p, f) || s.subscribes(p, f)) {
+		if p.halfFull() && (s.monitors(p, f) || s.subscribes(p, f)) {
 			slow = append(slow, p)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	stdlog "log"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -124,8 +125,8 @@ func (l *Logger) Fatal(msg string, args ...any) { l.write(Fatal, msg, args) }
 // Minor writes a failure that was coped with.
 func (l *Logger) Minor(msg string, args ...any) { l.write(Minor, msg, args) }
 
-// Log, Trace, Debug, Info, Warn and Error write msg followed by the key/value
-// pairs of args.
+// Log writes msg followed by the key/value pairs of args at a level of hclog, as
+// the methods that follow do at theirs.
 func (l *Logger) Log(level hclog.Level, msg string, args ...any) { l.write(levelOf(level), msg, args) }
 
 // At writes at a single bit, for those that hclog has no level for.
@@ -208,7 +209,7 @@ func (l *Logger) ImpliedArgs() []any { return l.fields }
 // With returns a logger that adds pairs to every line.
 func (l *Logger) With(args ...any) hclog.Logger {
 	clone := *l
-	clone.fields = append(l.fields[:len(l.fields):len(l.fields)], args...)
+	clone.fields = slices.Concat(l.fields, args)
 	return &clone
 }
 
