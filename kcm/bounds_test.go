@@ -141,7 +141,7 @@ func TestHalfSentFramesAreBoundedAndHarmNobodyElse(t *testing.T) {
 	if peak := r.server.memory.Peak(); peak > total || peak <= share {
 		t.Errorf("peak %d of %d bytes", peak, total)
 	}
-	t.Run("one of their own waits, and is served", func(t *testing.T) {
+	t.Run("one of their own waits, and is served", func(*testing.T) {
 		var waiting sync.WaitGroup
 		late := r.client(2000)
 		waiting.Go(func() { late.refused(protocol.BadName, protocol.OpResolve, name(strings.Repeat("n", 100<<10))) })

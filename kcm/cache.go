@@ -104,25 +104,25 @@ func (c *cache) byCredentialID(id protocol.UUID) *credential {
 // with returns the cache with cred added, or in the place of the one that it
 // replaces. The new entries may share their array with the old ones: nobody
 // reads the old slice beyond its length.
-func (c *cache) with(cred *credential) (next *cache, replaced *credential) {
+func (c *cache) with(cred *credential) (next *cache) {
 	next = c.copy()
 	added := entry{identity: identityOf(&cred.Credential), credential: cred}
 	for i := range c.entries {
 		if c.entries[i].identity == added.identity && sameIdentity(&c.entries[i].Credential, &cred.Credential) {
-			replaced = c.entries[i].credential
+			replaced := c.entries[i].credential
 			cred.seq = replaced.seq
 			next.entries = slices.Clone(c.entries)
 			next.entries[i] = added
 			next.lose(replaced)
 			next.gain(cred)
-			return next, replaced
+			return next
 		}
 	}
 	cred.seq = c.nextCred
 	next.nextCred++
-	next.entries = append(c.entries, added)
+	next.entries = append(next.entries, added)
 	next.gain(cred)
-	return next, nil
+	return next
 }
 
 // filled returns an empty cache with many credentials added. The result is the

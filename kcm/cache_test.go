@@ -24,7 +24,7 @@ func TestFillingAtOnceIsStoringOneByOne(t *testing.T) {
 		first, second := protocol.NewReader(wire), protocol.NewReader(wire)
 		one, _ := readCredentials(&first, 0)
 		for _, cred := range one {
-			slow, _ = slow.with(cred)
+			slow = slow.with(cred)
 		}
 		all, _ := readCredentials(&second, 0)
 		quick := empty.filled(all)

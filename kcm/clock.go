@@ -48,8 +48,8 @@ func newClock(wall func() time.Time, monotonic func() time.Duration) *clock {
 func (c *clock) unix() time.Duration { return time.Duration(c.wall().UnixNano()) }
 
 // read compares the clocks. The caller holds mu.
-func (c *clock) read(interval time.Duration) (wall, monotonic time.Duration) {
-	wall, monotonic = c.unix(), c.monotonic()
+func (c *clock) read(interval time.Duration) (monotonic time.Duration) {
+	wall, monotonic := c.unix(), c.monotonic()
 	patience := interval
 	if c.doubtful {
 		patience *= confirmations
@@ -66,7 +66,7 @@ func (c *clock) read(interval time.Duration) (wall, monotonic time.Duration) {
 		c.trusted, c.at = wall, monotonic
 	}
 	c.seen, c.seenAt = wall, monotonic
-	return wall, monotonic
+	return monotonic
 }
 
 // confirmed returns the time by which a purge may remove what has expired, in
@@ -75,7 +75,7 @@ func (c *clock) read(interval time.Duration) (wall, monotonic time.Duration) {
 func (c *clock) confirmed(interval time.Duration) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, monotonic := c.read(interval)
+	monotonic := c.read(interval)
 	if c.fresh {
 		return 0
 	}
@@ -87,7 +87,7 @@ func (c *clock) confirmed(interval time.Duration) int64 {
 func (c *clock) likely(interval time.Duration) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, monotonic := c.read(interval)
+	monotonic := c.read(interval)
 	return int64((c.trusted + monotonic - c.at) / time.Second)
 }
 

@@ -100,7 +100,7 @@ func (e *edit) store(c *cache, cred *credential) *cache {
 		c.ended = false
 		e.header(c)
 	}
-	next, _ := c.with(cred)
+	next := c.with(cred)
 	e.records[credentialKey(next.id, cred.seq)] = cred.record
 	e.replace(next)
 	return next

@@ -86,7 +86,7 @@ func (s *Server) ownersIn(ctx context.Context, from string) ([]uint32, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }()
 	owners, err := store.Owners(ctx)
 	slices.Sort(owners)
 	return owners, err
@@ -126,7 +126,7 @@ func (s *Server) move(ctx context.Context, from string, uid uint32) (m moved, er
 	} else if err != nil {
 		return m, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }()
 	old, removal, damaged, err := readElsewhere(ctx, store, uid)
 	if err != nil {
 		return m, err

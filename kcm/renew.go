@@ -199,6 +199,6 @@ func (r *renewing) owed() bool {
 	if r == nil {
 		return false
 	}
-	_, any := r.Next()
-	return any
+	_, owed := r.Next()
+	return owed
 }

@@ -116,7 +116,7 @@ func TestNoKeyOrTicketIsLogged(t *testing.T) {
 		}
 	}
 	for _, secret := range []string{"SESSIONKEY", "TICKETBYTES", "SECONDTICKET", "AUTHDATA", "CONFIGVALUE", "NTLMSECRET"} {
-		for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprint([]byte(secret))} {
+		for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%d", []byte(secret))} {
 			if strings.Contains(logged, form) {
 				t.Errorf("the log contains %q", form)
 			}

@@ -105,7 +105,7 @@ func (s *Server) withVault(do func(Vault) error) (present bool, err error) {
 	if s.users.storage == StorageSecdb {
 		store, err = s.users.store()
 	} else if store, err = s.stores.OpenExisting(StorageSecdb); err == nil {
-		defer store.Close()
+		defer func() { _ = store.Close() }()
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -77,7 +77,7 @@ func addCache(n int) func(*edit) error {
 }
 
 func TestWhoWaitsForAStoreThatHangsFailsWithTheOthers(t *testing.T) {
-	onHanging(t, func(t *testing.T, r *rig, store *hangs, c *collection) {
+	onHanging(t, func(t *testing.T, _ *rig, store *hangs, c *collection) {
 		store.hanging.Store(true)
 		began := time.Now()
 		var all sync.WaitGroup
@@ -103,7 +103,7 @@ func TestWhoWaitsForAStoreThatHangsFailsWithTheOthers(t *testing.T) {
 }
 
 func TestWhoWaitsBehindACommitThatHangsFailsWithIt(t *testing.T) {
-	onHanging(t, func(t *testing.T, r *rig, store *hangs, c *collection) {
+	onHanging(t, func(t *testing.T, _ *rig, store *hangs, c *collection) {
 		if _, err := c.view(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +131,7 @@ func TestWhoWaitsBehindACommitThatHangsFailsWithIt(t *testing.T) {
 }
 
 func TestOneLoadServesAllWhoWait(t *testing.T) {
-	onHanging(t, func(t *testing.T, r *rig, store *hangs, c *collection) {
+	onHanging(t, func(t *testing.T, _ *rig, store *hangs, c *collection) {
 		var all sync.WaitGroup
 		for i := range 50 {
 			all.Go(func() {
@@ -153,7 +153,7 @@ func TestOneLoadServesAllWhoWait(t *testing.T) {
 }
 
 func TestAChangeThatComesLateIsDecidedAnew(t *testing.T) {
-	onHanging(t, func(t *testing.T, r *rig, store *hangs, c *collection) {
+	onHanging(t, func(t *testing.T, _ *rig, store *hangs, c *collection) {
 		if err := c.apply(t.Context(), addCache(0)); err != nil {
 			t.Fatal(err)
 		}

@@ -174,7 +174,7 @@ func removeDead(name string) error {
 	if err != nil {
 		return ignoreMissing(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if err := lock(file); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func allUsersMapped() bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return mapsAll(f)
 }
 
@@ -86,7 +86,7 @@ func (p Peer) Program() string {
 	if err != nil {
 		return "?"
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	var comm [64]byte
 	n, err := unix.Read(fd, comm[:])
 	if err != nil || n <= 1 {

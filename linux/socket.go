@@ -51,7 +51,7 @@ func bind(path string, mode fs.FileMode) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	file := os.NewFile(uintptr(fd), path)
-	defer file.Close() // FileListener has its own descriptor
+	defer func() { _ = file.Close() }() // FileListener has its own descriptor
 	// Linux gives the path the mode of the descriptor, less the umask: there is
 	// no moment at which more people could connect than may.
 	if err := unix.Fchmod(fd, uint32(mode.Perm())); err != nil {

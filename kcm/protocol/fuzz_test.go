@@ -12,7 +12,7 @@ import (
 // testdata/fuzz; TestEveryFuzzTargetHasSeeds sees to it that they are found.
 
 // printsBack checks that print returns the part of b that parse has taken.
-func printsBack[T any](t *testing.T, b []byte, parse func(*Reader) T, print func([]byte, T) []byte) {
+func printsBack[T any](t *testing.T, b []byte, parse func(*Reader) T, encode func([]byte, T) []byte) {
 	t.Helper()
 	r := NewReader(b)
 	value := parse(&r)
@@ -23,7 +23,7 @@ func printsBack[T any](t *testing.T, b []byte, parse func(*Reader) T, print func
 		return
 	}
 	taken := b[:len(b)-r.Len()]
-	if printed := print(nil, value); !bytes.Equal(printed, taken) {
+	if printed := encode(nil, value); !bytes.Equal(printed, taken) {
 		t.Fatalf("parsed %x\nprinted %x", taken, printed)
 	}
 }

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"errors"
 	"syscall"
 	"testing"
 )
@@ -39,7 +40,7 @@ func TestFrame(t *testing.T) {
 			t.Fatalf("%d bytes of a frame are cut to %q, %v", n, body, err)
 		}
 	}
-	if _, _, err := CutRequest([]byte{0, 0xa0, 0, 1}); err != ErrTooLong {
+	if _, _, err := CutRequest([]byte{0, 0xa0, 0, 1}); !errors.Is(err, ErrTooLong) {
 		t.Fatalf("a frame of 10 MiB and a byte gives %v", err)
 	}
 	if _, size, err := CutRequest([]byte{0, 0xa0, 0, 0}); err != nil || size != MaxFrame+4 {
@@ -102,20 +103,20 @@ func TestPrincipalText(t *testing.T) {
 func TestMalformedIsRefused(t *testing.T) {
 	whole := AppendCredential(nil, ticket())
 	for n := range len(whole) {
-		if _, err := ParseCredential(whole[:n]); err != ErrMalformed {
+		if _, err := ParseCredential(whole[:n]); !errors.Is(err, ErrMalformed) {
 			t.Fatalf("%d of %d bytes of a credential give %v", n, len(whole), err)
 		}
 	}
-	if _, err := ParseCredential(append(whole, 0)); err != ErrMalformed {
+	if _, err := ParseCredential(append(whole, 0)); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a byte behind a credential gives %v", err)
 	}
 	many := Principal{Components: make([][]byte, MaxItems+1)}
 	r := NewReader(AppendPrincipal(nil, many))
-	if r.Principal(); r.Err() != ErrMalformed {
+	if r.Principal(); !errors.Is(r.Err(), ErrMalformed) {
 		t.Errorf("%d components give %v", MaxItems+1, r.Err())
 	}
 	r = NewReader([]byte("no end"))
-	if name := r.Name(); name != nil || r.Err() != ErrMalformed {
+	if name := r.Name(); name != nil || !errors.Is(r.Err(), ErrMalformed) {
 		t.Errorf("a name without NUL gives %q, %v", name, r.Err())
 	}
 }
@@ -134,40 +135,40 @@ func TestMatch(t *testing.T) {
 		want  bool
 	}{
 		"the server agrees":     {with(0, func(*Credtag, *Credential) {}), true},
-		"nothing is asked for":  {with(0, func(tag *Credtag, c *Credential) { *tag = Credtag{} }), true},
-		"the server is another": {with(0, func(tag *Credtag, c *Credential) { c.Server = principal("EXAMPLE.ORG", "nfs", "server.example.org") }), false},
-		"the server has a component more": {with(0, func(tag *Credtag, c *Credential) {
+		"nothing is asked for":  {with(0, func(tag *Credtag, _ *Credential) { *tag = Credtag{} }), true},
+		"the server is another": {with(0, func(_ *Credtag, c *Credential) { c.Server = principal("EXAMPLE.ORG", "nfs", "server.example.org") }), false},
+		"the server has a component more": {with(0, func(_ *Credtag, c *Credential) {
 			c.Server = principal("EXAMPLE.ORG", "host", "server.example.org", "x")
 		}), false},
-		"the name type does not matter":      {with(0, func(tag *Credtag, c *Credential) { c.Server.Type = 3 }), true},
-		"the server's realm is another":      {with(0, func(tag *Credtag, c *Credential) { c.Server.Realm = []byte("OTHER") }), false},
-		"the server's realm does not matter": {with(MatchServerName, func(tag *Credtag, c *Credential) { c.Server.Realm = []byte("OTHER") }), true},
-		"no realm matters":                   {with(DontMatchRealm, func(tag *Credtag, c *Credential) { c.Server.Realm = []byte("OTHER") }), true},
-		"the client is another": {with(0, func(tag *Credtag, c *Credential) {
+		"the name type does not matter":      {with(0, func(_ *Credtag, c *Credential) { c.Server.Type = 3 }), true},
+		"the server's realm is another":      {with(0, func(_ *Credtag, c *Credential) { c.Server.Realm = []byte("OTHER") }), false},
+		"the server's realm does not matter": {with(MatchServerName, func(_ *Credtag, c *Credential) { c.Server.Realm = []byte("OTHER") }), true},
+		"no realm matters":                   {with(DontMatchRealm, func(_ *Credtag, c *Credential) { c.Server.Realm = []byte("OTHER") }), true},
+		"the client is another": {with(0, func(tag *Credtag, _ *Credential) {
 			tag.Present |= HasClient
 			tag.Client = principal("EXAMPLE.ORG", "bob")
 		}), false},
-		"the client's realm matters without a server's":   {with(MatchServerName, func(tag *Credtag, c *Credential) { tag.Present |= HasClient; tag.Client = principal("OTHER", "alice") }), false},
-		"a user-to-user ticket was not asked for":         {with(0, func(tag *Credtag, c *Credential) { c.IsSkey = 1 }), false},
+		"the client's realm matters without a server's":   {with(MatchServerName, func(tag *Credtag, _ *Credential) { tag.Present |= HasClient; tag.Client = principal("OTHER", "alice") }), false},
+		"a user-to-user ticket was not asked for":         {with(0, func(_ *Credtag, c *Credential) { c.IsSkey = 1 }), false},
 		"a user-to-user ticket is not asked for by value": {with(0, func(tag *Credtag, c *Credential) { c.IsSkey, tag.IsSkey = 1, 1 }), false},
 		"a user-to-user ticket was asked for":             {with(MatchIsSkey, func(tag *Credtag, c *Credential) { c.IsSkey, tag.IsSkey = 1, 1 }), true},
-		"a user-to-user ticket is there only ordinary":    {with(MatchIsSkey, func(tag *Credtag, c *Credential) { tag.IsSkey = 1 }), false},
-		"it lasts long enough":                            {with(MatchTimes, func(tag *Credtag, c *Credential) { tag.Times.End = 5000 }), true},
-		"it does not last long enough":                    {with(MatchTimes, func(tag *Credtag, c *Credential) { tag.Times.End = 5001 }), false},
-		"it is not renewable long enough":                 {with(MatchTimes, func(tag *Credtag, c *Credential) { tag.Times.RenewTill = 9001 }), false},
-		"how long it lasts does not matter":               {with(0, func(tag *Credtag, c *Credential) { tag.Times.End = 5001 }), true},
+		"a user-to-user ticket is there only ordinary":    {with(MatchIsSkey, func(tag *Credtag, _ *Credential) { tag.IsSkey = 1 }), false},
+		"it lasts long enough":                            {with(MatchTimes, func(tag *Credtag, _ *Credential) { tag.Times.End = 5000 }), true},
+		"it does not last long enough":                    {with(MatchTimes, func(tag *Credtag, _ *Credential) { tag.Times.End = 5001 }), false},
+		"it is not renewable long enough":                 {with(MatchTimes, func(tag *Credtag, _ *Credential) { tag.Times.RenewTill = 9001 }), false},
+		"how long it lasts does not matter":               {with(0, func(tag *Credtag, _ *Credential) { tag.Times.End = 5001 }), true},
 		"the times are not the same":                      {with(MatchTimesExact, func(tag *Credtag, c *Credential) { tag.Times = c.Times; tag.Times.Start++ }), false},
 		"the times are the same":                          {with(MatchTimesExact, func(tag *Credtag, c *Credential) { tag.Times = c.Times }), true},
-		"it has the flags asked for and others":           {with(MatchFlags, func(tag *Credtag, c *Credential) { tag.TicketFlags = 0x40000000 }), true},
-		"it lacks a flag":                                 {with(MatchFlags, func(tag *Credtag, c *Credential) { tag.TicketFlags = 0x40000001 }), false},
-		"the flags are not the same":                      {with(MatchFlagsExact, func(tag *Credtag, c *Credential) { tag.TicketFlags = 0x40000000 }), false},
+		"it has the flags asked for and others":           {with(MatchFlags, func(tag *Credtag, _ *Credential) { tag.TicketFlags = 0x40000000 }), true},
+		"it lacks a flag":                                 {with(MatchFlags, func(tag *Credtag, _ *Credential) { tag.TicketFlags = 0x40000001 }), false},
+		"the flags are not the same":                      {with(MatchFlagsExact, func(tag *Credtag, _ *Credential) { tag.TicketFlags = 0x40000000 }), false},
 		"the authorization data is the same":              {with(MatchAuthData, func(tag *Credtag, c *Credential) { tag.AuthData = c.AuthData }), true},
 		"the authorization data is in another order":      {with(MatchAuthData, func(tag *Credtag, c *Credential) { tag.AuthData = []Element{c.AuthData[1], c.AuthData[0]} }), false},
-		"no authorization data is asked for":              {with(MatchAuthData, func(tag *Credtag, c *Credential) {}), false},
-		"the second ticket is another":                    {with(MatchSecond, func(tag *Credtag, c *Credential) { tag.SecondTicket = []byte("x") }), false},
+		"no authorization data is asked for":              {with(MatchAuthData, func(_ *Credtag, _ *Credential) {}), false},
+		"the second ticket is another":                    {with(MatchSecond, func(tag *Credtag, _ *Credential) { tag.SecondTicket = []byte("x") }), false},
 		"the second ticket is the same":                   {with(MatchSecond, func(tag *Credtag, c *Credential) { c.SecondTicket, tag.SecondTicket = []byte("x"), []byte("x") }), true},
-		"the key is of the type asked for":                {with(MatchKeytype, func(tag *Credtag, c *Credential) { tag.Key.Enctype = 18 }), true},
-		"the key is of another type":                      {with(MatchKeytype, func(tag *Credtag, c *Credential) { tag.Key.Enctype = 17 }), false},
+		"the key is of the type asked for":                {with(MatchKeytype, func(tag *Credtag, _ *Credential) { tag.Key.Enctype = 18 }), true},
+		"the key is of another type":                      {with(MatchKeytype, func(tag *Credtag, _ *Credential) { tag.Key.Enctype = 17 }), false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -306,7 +306,9 @@ func TestRefusals(t *testing.T) {
 				if logged != test.want {
 					t.Errorf("logged %q, want %q", logged, test.want)
 				}
-				if state, known := b.renewer.State(1, protocol.UUID{1}, 0); !known || state.Code != int32(test.err.(refusal)) || state.Result != test.err.Error() {
+				var refused refusal
+				errors.As(test.err, &refused)
+				if state, known := b.renewer.State(1, protocol.UUID{1}, 0); !known || state.Code != int32(refused) || state.Result != test.err.Error() {
 					t.Errorf("state %+v, %t", state, known)
 				}
 			})
@@ -370,7 +372,7 @@ func TestWhatCannotGainIsNotAskedFor(t *testing.T) {
 		b.give(last, old)
 		time.Sleep(2 * life)
 		asked, _, _, _ := b.seen()
-		if _, any := b.renewer.Next(); any || asked != 0 {
+		if _, owed := b.renewer.Next(); owed || asked != 0 {
 			t.Errorf("asked %d times", asked)
 		}
 	})
