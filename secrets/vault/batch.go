@@ -7,7 +7,7 @@ import (
 	"gosssd/secrets/vault/engine"
 )
 
-// batch is what the writer commits together.
+// batch is a commit of the changes of several goroutines.
 type batch struct {
 	snapshot
 	writer writer
@@ -33,9 +33,9 @@ type units struct{ sizes map[string]int64 }
 // maxUnits bounds the owners whose units are kept.
 const maxUnits = 4096
 
-// settle takes over what the batch knows of the file, if its changes were made,
+// end takes over what the batch knows of the file, if its changes were made,
 // and else forgets it.
-func (b *batch) settle(made bool) {
+func (b *batch) end(made bool) {
 	if made {
 		maps.Copy(b.file.totals, b.totals)
 		return

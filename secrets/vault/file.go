@@ -83,7 +83,7 @@ func (f *file) read(fn func(*snapshot) error) error {
 
 // write makes the changes of a group. The error of each that was refused is in
 // results; an error returned means that none was made, or that it is unknown.
-func (f *file) write(group []*request, results []error) error {
+func (f *file) write(group []*pending, results []error) error {
 	b := &batch{owners: map[ownerID]*owner{}, hives: map[string]bool{}, totals: map[string]totals{}}
 	err := f.store.Update(group[0].alone, func(w writer) error {
 		b.snapshot, b.writer = snapshot{file: f, records: w}, w
@@ -99,6 +99,6 @@ func (f *file) write(group []*request, results []error) error {
 		}
 		return b.finish()
 	})
-	b.settle(err == nil)
+	b.end(err == nil)
 	return err
 }

@@ -77,7 +77,7 @@ func (f *file) unlock(keys []masterKey, places keyFiles) error {
 	if err != nil {
 		return err
 	}
-	return f.settleKeys(active, sealedUnder, keys, places)
+	return f.matchKeys(active, sealedUnder, keys, places)
 }
 
 // readHead makes the records of the file readable.
@@ -133,10 +133,10 @@ func (f *file) wrongKey(id keyID, keys []masterKey) error {
 
 func (f *file) damage(what string) error { return &DamageError{File: f.store.Path(), What: what} }
 
-// settleKeys brings the key files and the keys in use together: it ends a
+// matchKeys brings the key files and the keys in use together: it ends a
 // rekey that was cut short before its very last step, and begins one to a new
 // credential.
-func (f *file) settleKeys(active keyID, sealedUnder []keyID, keys []masterKey, places keyFiles) error {
+func (f *file) matchKeys(active keyID, sealedUnder []keyID, keys []masterKey, places keyFiles) error {
 	if len(sealedUnder) > 1 || keys[0].id == active {
 		return nil
 	}

@@ -13,14 +13,14 @@ const (
 	maxGroupBytes = 8 << 20
 )
 
-// queue makes one writer at a time of the goroutines that have changes to
-// make: who comes while nobody writes, writes; who comes meanwhile waits, and
-// all that wait are written together, by the first of them. A goroutine for
-// writing alone would cost two switches for each change, which is as long as
-// the disk takes.
+// queue lets one goroutine write at a time. A goroutine that comes while none
+// writes begins at once. Those that come while another writes wait; when that
+// is done, the first of them writes the changes of all that wait, with one
+// flush of the disk. There is no goroutine for writing: to wake it, and to wake
+// the caller afterwards, would take as long as the disk does.
 type queue struct {
 	mu      sync.Mutex
-	waiting []*request
+	waiting []*pending
 	writing bool
 	closed  bool
 	idle    sync.Cond // of writing, for close
@@ -32,8 +32,8 @@ func newQueue() *queue {
 	return q
 }
 
-// request is a change that waits.
-type request struct {
+// pending is a change that waits to be written.
+type pending struct {
 	// apply makes the change in a batch. A refused change was not made and
 	// leaves the others alone; with a failed one the whole batch is given up.
 	apply  func(*batch) (refused, failed error)
@@ -42,7 +42,7 @@ type request struct {
 	result chan result // of one element
 }
 
-// result is what a waiting request gets: an answer, or the turn to write.
+// result is what a change that waits gets: an answer, or the turn to write.
 type result struct {
 	turn bool
 	err  error
@@ -51,20 +51,20 @@ type result struct {
 // change makes a change and returns when it is on disk. Once it has begun to
 // wait it is made whatever becomes of ctx.
 func (v *Vault) change(ctx context.Context, bytes int, apply func(*batch) (refused, failed error)) error {
-	return v.submit(ctx, &request{apply: apply, bytes: bytes, result: make(chan result, 1)})
+	return v.submit(ctx, &pending{apply: apply, bytes: bytes, result: make(chan result, 1)})
 }
 
 // changeAlone makes a change of the file itself, or of many records: it sees a
 // database that has everything, and is committed by the engine.
 func (v *Vault) changeAlone(ctx context.Context, apply func(*batch) error) error {
-	return v.submit(ctx, &request{
+	return v.submit(ctx, &pending{
 		apply:  func(b *batch) (refused, failed error) { return nil, apply(b) },
 		alone:  true,
 		result: make(chan result, 1),
 	})
 }
 
-func (v *Vault) submit(ctx context.Context, own *request) error {
+func (v *Vault) submit(ctx context.Context, own *pending) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -87,8 +87,8 @@ func (v *Vault) submit(ctx context.Context, own *request) error {
 	return results[0]
 }
 
-// enter reports whether a request has to wait; if not, it is its turn to write.
-func (q *queue) enter(r *request) (wait bool, err error) {
+// enter reports whether a change has to wait; if not, it is its turn to write.
+func (q *queue) enter(r *pending) (wait bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -103,11 +103,11 @@ func (q *queue) enter(r *request) (wait bool, err error) {
 }
 
 // take returns the changes to be written together: own, whose turn it is, and
-// those that wait.
-func (q *queue) take(own *request) []*request {
+// as many of those that wait as the bounds allow.
+func (q *queue) take(own *pending) []*pending {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	group, bytes := []*request{own}, own.bytes
+	group, bytes := []*pending{own}, own.bytes
 	for !own.alone && len(q.waiting) > 0 && !q.waiting[0].alone && len(group) < maxGroup && bytes < maxGroupBytes {
 		bytes += q.waiting[0].bytes
 		group = append(group, q.waiting[0])
@@ -116,9 +116,9 @@ func (q *queue) take(own *request) []*request {
 	return group
 }
 
-// gather lets those that were just answered come back with their next change,
-// as long as more of them do: a larger group costs the disk no more. Who was
-// alone is not waited for.
+// gather gives the goroutines that were just answered time to bring their next
+// change, as long as more of them do: one flush serves all that are there. After
+// a change that was written alone there is nobody to wait for.
 func (q *queue) gather(answered int) {
 	if answered == 1 {
 		return
@@ -149,7 +149,7 @@ func (q *queue) leave() {
 	q.waiting = q.waiting[1:]
 }
 
-// close takes no more requests, and returns when those that wait are made. It
+// close takes no more changes, and returns when those that wait are made. It
 // reports whether the queue was open.
 func (q *queue) close() bool {
 	q.mu.Lock()
@@ -167,12 +167,12 @@ func (q *queue) close() bool {
 // commit makes the changes of a group in one transaction. If the disk has no
 // room for all of them, each is tried by itself: one that is large must not be
 // the end of those that are small.
-func (v *Vault) commit(group []*request) []error {
+func (v *Vault) commit(group []*pending) []error {
 	results := make([]error, len(group))
 	err := v.use(func(f *file) error { return f.write(group, results) })
 	if errors.Is(err, ErrFull) && len(group) > 1 {
 		for i, r := range group {
-			results[i] = v.commit([]*request{r})[0]
+			results[i] = v.commit([]*pending{r})[0]
 		}
 		return results
 	}

@@ -3,6 +3,20 @@
 // user (uid) has his own keys. A change of any number of records of one user
 // is made whole or not at all, and is on disk when the call returns.
 //
+// The vault knows owners, keys and sums; what it stands on (store.go) keeps
+// named bytes in files and knows nothing of them: gosssd/secrets/vault/engine.
+//
+// Locks, in the order in which they are taken:
+//
+//	Vault.rekeying  the one rekey that may run
+//	queue           the turn to write, held until the change is on disk
+//	Vault.mu        for reading by all use of the file, for writing to replace it
+//	the engine's    see its documentation
+//	sealer.mu       held for moments, and nothing is taken under it
+//
+// What the file knows for writing (file.totals, file.cache) belongs to who has
+// the turn.
+//
 // On disk a file tells which users have records, how many and how long; their
 // keys and values are sealed. What is damaged is noticed, also when a record is
 // missing, and is never taken for something else.
