@@ -16,6 +16,10 @@ func change(t *testing.T) *rig {
 	t.Helper()
 	before := newRig(t, nil)
 	c := before.client(1000)
+	for range 5 { // all rigs draw the same UUIDs: those below must not be drawn again
+		c.login("1000:first", "dave")
+		c.must(protocol.OpDestroy, name("1000:first"))
+	}
 	c.login("1000", "alice")
 	c.login("1000:old", "bob")
 	c.must(protocol.OpStore, name("1000:old"), service("bob", "host/a"))
