@@ -9,6 +9,7 @@ import (
 
 	"gosssd/confdb"
 	"gosssd/kcm/protocol"
+	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/sbus"
 )
@@ -36,7 +37,7 @@ func methods() []sbus.Method {
 func storageChange(inForce, next *confdb.Snapshot) []responder.Remark {
 	const key = "ccache_storage"
 	was, is := inForce.Section(section).String(key), next.Section(section).String(key)
-	text := fmt.Sprintf("was '%s' and will be '%s': caches stay where they are, out of sight, until 'sssctl ccache move' brings them", was, is)
+	text := fmt.Sprintf("was '%s' and will be '%s': caches stay where they are, out of sight, until '%s ccache move' brings them", was, is, layout.Current().Tool)
 	switch was {
 	case is:
 		return nil
@@ -71,7 +72,7 @@ func (s *Server) elsewhere(from string) (Store, error) {
 		return nil, sbus.Errorf(sbus.ErrorInvalidArgs, "caches can be moved from %s and %s, not from '%s'", StorageSecrets, StorageSecdb, from)
 	case from == s.users.storage:
 		return nil, sbus.Errorf(sbus.ErrorInvalidArgs,
-			"'%s' is the ccache_storage in use; put the new one into force first, by 'sssctl restart'", from)
+			"'%s' is the ccache_storage in use; put the new one into force first, by '%s restart'", from, layout.Current().Tool)
 	}
 	return s.stores.OpenExisting(from)
 }
@@ -102,7 +103,7 @@ func (s *Server) logLeftBehind(ctx context.Context) {
 	if err != nil {
 		s.users.log.Warn("it is not known whether caches were left behind", "storage", StorageSecdb, "error", err)
 	} else if len(owners) > 0 {
-		s.users.log.Warn("caches of another storage are out of sight; 'sssctl ccache move' brings them", "storage", StorageSecdb, "users", len(owners))
+		s.users.log.Warn("caches of another storage are out of sight; '"+layout.Current().Tool+" ccache move' brings them", "storage", StorageSecdb, "users", len(owners))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder/log"
 )
 
@@ -114,7 +115,7 @@ func parseLevel(text string) (log.Level, error) {
 
 // serviceNames are the names debug-level and status know.
 func serviceNames() []string {
-	names := []string{"sssd"}
+	names := []string{layout.Current().Monitor}
 	for _, d := range responders.List() {
 		names = append(names, d.Name)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/responder/log"
 )
@@ -54,7 +55,7 @@ func run(args []string) int {
 	} else if usage, ok := errors.AsType[*usageError](err); ok {
 		printUsageError(os.Stderr, usage)
 	} else if !errors.Is(err, errFound) {
-		fmt.Fprintf(os.Stderr, "sssctl: %v\n", err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", layout.Current().Tool, err)
 	}
 	if coded, ok := errors.AsType[exit](err); ok {
 		return coded.code
@@ -72,8 +73,8 @@ type tool struct {
 
 func (t *tool) command() *cobra.Command {
 	c := parent(&cobra.Command{
-		Use:               "sssctl COMMAND",
-		Short:             "Look after sssd and its responders",
+		Use:               layout.Current().Tool + " COMMAND",
+		Short:             "Look after " + layout.Current().Monitor + " and its responders",
 		Version:           responder.Version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -102,7 +103,7 @@ func (t *tool) command() *cobra.Command {
 
 // prepare is what comes before every command.
 func (t *tool) prepare(c *cobra.Command, _ []string) (err error) {
-	t.log = log.Open(log.Options{Program: "sssctl", Destination: "stderr", Level: log.Mask(t.debug), Timestamps: true})
+	t.log = log.Open(log.Options{Program: layout.Current().Tool, Destination: "stderr", Level: log.Mask(t.debug), Timestamps: true})
 	if t.root, err = responder.MakeRoot(t.rootDir); err != nil {
 		return err
 	}

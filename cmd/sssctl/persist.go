@@ -15,6 +15,7 @@ import (
 
 	"gosssd/cmd/responders"
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/linux"
 	"gosssd/responder"
 	"gosssd/responder/log"
@@ -22,17 +23,19 @@ import (
 
 // levelSnippet is the snippet of sssd.conf in which debug levels outlive a
 // restart. Its name makes it count more than most others.
-const levelSnippet = "90-sssctl-debug-level.conf"
+func levelSnippet() string { return "90-" + layout.Current().Tool + "-debug-level.conf" }
 
-const levelHeader = `# Written by "sssctl debug-level --persist" for the next start of sssd.
+func levelHeader() string {
+	return fmt.Sprintf(`# Written by "%s debug-level --persist" for the next start of %s.
 # To go back to what sssd.conf says, remove this file, or a section of it.
-`
+`, layout.Current().Tool, layout.Current().Monitor)
+}
 
 // persistLevel writes the level of services to the snippet. problem is why the
 // level will not be in force after the next start all the same.
 func (t *tool) persistLevel(c *cobra.Command, names []string, mask log.Level) (problem, err error) {
 	dir := t.root.Path(responder.SnippetDir)
-	path := filepath.Join(dir, levelSnippet)
+	path := filepath.Join(dir, levelSnippet())
 	sections := sectionsOf(names)
 	if err := updateLevels(dir, path, sections, mask); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -65,7 +68,7 @@ func overridden(conf *confdb.Snapshot, sections []string, mask log.Level) error 
 func sectionsOf(names []string) []string {
 	var sections []string
 	for _, name := range names {
-		if name == "sssd" {
+		if name == layout.Current().Monitor {
 			sections = append(sections, name)
 		}
 		for _, d := range responders.List() {
@@ -136,7 +139,7 @@ func setOption(file *confdb.File, section, key, value string) {
 
 func snippetText(file *confdb.File) string {
 	var text strings.Builder
-	text.WriteString(levelHeader)
+	text.WriteString(levelHeader())
 	for _, section := range file.Sections {
 		fmt.Fprintf(&text, "[%s]\n", section.Name)
 		for _, entry := range section.Entries {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gosssd/layout"
 	"gosssd/sbus"
 )
 
@@ -51,7 +52,7 @@ func (t *tool) restart(ctx context.Context) error {
 	select {
 	case <-conn.Done():
 	case <-ctx.Done():
-		return errors.New("sssd has not restarted; see its log")
+		return errors.New(layout.Current().Monitor + " has not restarted; see its log")
 	}
 	for {
 		services, err := t.services()
@@ -60,7 +61,7 @@ func (t *tool) restart(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(errors.New("sssd does not come back; see its log"), err)
+			return errors.Join(errors.New(layout.Current().Monitor+" does not come back; see its log"), err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"gosssd/layout"
 )
 
 func (t *tool) secretsCommand() *cobra.Command {
@@ -81,7 +83,7 @@ func (t *tool) secretsGetCommand() *cobra.Command {
 	c.ValidArgsFunction = t.secretNames(below)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if isContainer(args[0]) {
-			return fmt.Errorf("%s is a container; sssctl secrets list shows what is in it", args[0])
+			return fmt.Errorf("%s is a container; %s secrets list shows what is in it", args[0], layout.Current().Tool)
 		}
 		value, err := t.secret(request{method: http.MethodGet, base: below(), name: args[0], form: octetType})
 		if err != nil {

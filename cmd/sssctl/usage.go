@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder"
 )
 
@@ -52,7 +53,7 @@ func speak(root *cobra.Command) {
 		fmt.Fprintf(c.OutOrStdout(), "%s\n\n", text)
 		printUsage(c, c.OutOrStdout())
 	})
-	root.SetVersionTemplate(responder.VersionOf("sssctl") + "\n")
+	root.SetVersionTemplate(responder.VersionOf(layout.Current().Tool) + "\n")
 	root.PersistentFlags().BoolP("help", "?", false, "explain the command")
 	root.Flags().Bool("version", false, "print the version and exit")
 	root.SetHelpCommand(&cobra.Command{
@@ -97,7 +98,7 @@ func printUsage(c *cobra.Command, w io.Writer) {
 	options.AddFlagSet(c.InheritedFlags())
 	fmt.Fprintf(w, "\nOptions:\n%s", responder.Usages(options))
 	if !c.HasParent() {
-		fmt.Fprint(w, "\nExit status: 0 if the command has done what was asked and has found nothing wrong; see sssctl(8).\n")
+		fmt.Fprintf(w, "\nExit status: 0 if the command has done what was asked and has found nothing wrong; see %s(8).\n", layout.Current().Tool)
 	}
 }
 
@@ -120,7 +121,7 @@ func noSuchCommand(parent *cobra.Command, args []string) error {
 
 // printUsageError says what is wrong with a command line, and how it is to be.
 func printUsageError(w io.Writer, err *usageError) {
-	fmt.Fprintf(w, "sssctl: %s\n", err.text)
+	fmt.Fprintf(w, "%s: %s\n", layout.Current().Tool, err.text)
 	if !err.command.HasAvailableSubCommands() {
 		fmt.Fprintln(w, usageLine(err.command))
 	}

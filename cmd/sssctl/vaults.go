@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/secrets"
 )
@@ -92,7 +93,7 @@ func (t *tool) secretsCheckCommand() *cobra.Command {
 				fmt.Fprintln(c.OutOrStdout(), "Nothing is damaged.")
 				return nil
 			}
-			fmt.Fprintln(c.OutOrStdout(), "Restore the database from a backup, or use 'sssctl secrets repair UID' or 'sssctl secrets discard UID'.")
+			fmt.Fprintln(c.OutOrStdout(), "Restore the database from a backup, or use '"+layout.Current().Tool+" secrets repair UID' or '"+layout.Current().Tool+" secrets discard UID'.")
 			return errFound
 		},
 	}

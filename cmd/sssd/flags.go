@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder"
 )
 
@@ -22,7 +23,7 @@ type flags struct {
 }
 
 func parseFlags(args []string, stdout, stderr io.Writer) (f flags, code int, done bool) {
-	set := pflag.NewFlagSet("sssd", pflag.ContinueOnError)
+	set := pflag.NewFlagSet(layout.Current().Monitor, pflag.ContinueOnError)
 	f.log.Add(set)
 	set.BoolVarP(&f.daemon, "daemon", "D", false, "become a daemon (the default)")
 	interactive := set.BoolP("interactive", "i", false, "stay in the foreground; log to stderr unless --logger says otherwise")
@@ -31,11 +32,11 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, code int, don
 	set.StringVarP(&f.section, "genconf-section", "s", "", "the same for the section `NAME` only")
 	responder.AddIgnored(set, "disable-netlink")
 	root := set.String("root", "", "put `DIR` in front of every path")
-	if code, done = responder.ParseFlags("sssd", set, args, stdout, stderr); done {
+	if code, done = responder.ParseFlags(layout.Current().Monitor, set, args, stdout, stderr); done {
 		return f, code, true
 	}
 	if f.daemon && *interactive {
-		return f, responder.UsageError("sssd", set, errors.New("--daemon and --interactive exclude each other"), stderr), true
+		return f, responder.UsageError(layout.Current().Monitor, set, errors.New("--daemon and --interactive exclude each other"), stderr), true
 	}
 	var err error
 	if f.root, err = responder.MakeRoot(*root); err != nil {

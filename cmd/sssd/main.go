@@ -83,7 +83,7 @@ func commit(f flags, again bool) (*confdb.Config, *confdb.Snapshot, int) {
 	if again {
 		conf, openErr := confdb.Open(path, responder.Schema(responders.List()))
 		if openErr == nil {
-			f.tell(fmt.Errorf("sssd goes on with the configuration of before: %w", err))
+			f.tell(fmt.Errorf("%s goes on with the configuration of before: %w", layout.Current().Monitor, err))
 			return &confdb.Config{}, conf, exitOK
 		}
 	}
@@ -97,7 +97,7 @@ func commit(f flags, again bool) (*confdb.Config, *confdb.Snapshot, int) {
 // refuse lists what is wrong with the configuration on stderr.
 func refuse(err error) (code int) {
 	fmt.Fprintln(os.Stderr, err)
-	return fail(exitConfig, errors.New("the configuration is not used; a running sssd and its responders go on with theirs"))
+	return fail(exitConfig, fmt.Errorf("the configuration is not used; a running %s and its responders go on with theirs", layout.Current().Monitor))
 }
 
 // claim makes this the one sssd below its root, or finds that it is already.
@@ -125,7 +125,7 @@ func (f flags) configuration() (*confdb.Config, error) {
 func (f flags) warn(config *confdb.Config) {
 	for _, finding := range config.Findings {
 		if finding.Kind.Loud() && (f.genconf || !f.log.ToStderr()) { // else the log says it there
-			fmt.Fprintf(os.Stderr, "sssd: warning: %v\n", finding)
+			fmt.Fprintf(os.Stderr, "%s: warning: %v\n", layout.Current().Monitor, finding)
 		}
 	}
 }
@@ -184,8 +184,8 @@ func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, instance *resp
 
 func (f flags) openLog(conf *confdb.Snapshot) *log.Logger {
 	options := f.log.Options(conf.Section("sssd"))
-	options.Program = "sssd"
-	options.File = f.root.Path(responder.LogDir + "/sssd.log")
+	options.Program = layout.Current().Monitor
+	options.File = f.root.Path(responder.LogDir + "/" + layout.Current().Monitor + ".log")
 	return log.Open(options)
 }
 
@@ -210,6 +210,6 @@ func (f flags) tell(err error) {
 }
 
 func fail(code int, err error) int {
-	fmt.Fprintf(os.Stderr, "sssd: %v\n", err)
+	fmt.Fprintf(os.Stderr, "%s: %v\n", layout.Current().Monitor, err)
 	return code
 }

@@ -80,7 +80,7 @@ func (m *monitor) listServices() []sbus.ServiceStatus {
 		state = sbus.StateRunning
 	}
 	list := []sbus.ServiceStatus{{
-		Name: "sssd", State: state, PID: uint32(os.Getpid()), Since: m.since.Unix(),
+		Name: layout.Current().Monitor, State: state, PID: uint32(os.Getpid()), Since: m.since.Unix(),
 		Generation: m.conf.Generation, DebugLevel: uint32(m.log.Mask()), Socket: m.root.Path(layout.Current().Bus),
 	}}
 	for _, s := range m.services {
@@ -112,7 +112,7 @@ func (m *monitor) setDebugLevel(ctx context.Context, name string, mask uint32) e
 	if err := responder.CheckDebugLevel(mask); err != nil {
 		return err
 	}
-	if name == "sssd" {
+	if name == layout.Current().Monitor {
 		return responder.SetDebugLevel(m.log, mask)
 	}
 	s, err := m.named(name)

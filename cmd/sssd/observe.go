@@ -10,6 +10,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
+	"gosssd/layout"
 	"gosssd/linux"
 	"gosssd/sbus"
 )
@@ -25,7 +26,7 @@ type verdict struct {
 
 // ending is the verdict on all responders when sssd ends.
 func (s *service) ending() verdict {
-	return verdict{"sssd is ending", s.seconds("force_timeout")}
+	return verdict{layout.Current().Monitor + " is ending", s.seconds("force_timeout")}
 }
 
 // observe watches a process that has registered until the context ends, or

@@ -80,13 +80,13 @@ func (m *monitor) requestRestart(ctx context.Context) error {
 		_, err = os.Stat(m.executable())
 	}
 	if err != nil {
-		return fmt.Errorf("sssd goes on as it is: %w", err)
+		return fmt.Errorf("%s goes on as it is: %w", layout.Current().Monitor, err)
 	}
 	result := make(chan error, 1)
 	select {
 	case m.restarting <- result:
 	default:
-		return errors.New("sssd is about to restart already")
+		return errors.New(layout.Current().Monitor + " is about to restart already")
 	}
 	select {
 	case err := <-result: // only of a failure: otherwise this program is no more

@@ -41,7 +41,7 @@ type OwnerError struct {
 }
 
 func (e *OwnerError) Error() string {
-	return fmt.Sprintf("%s: records of uid %d are damaged: %s; restore the file from a backup, or see sssctl secrets check", e.File, e.UID, e.What)
+	return fmt.Sprintf("%s: records of uid %d are damaged: %s; restore the file from a backup, or see 'secrets check' of the administrator's tool", e.File, e.UID, e.What)
 }
 
 // Is makes the error match ErrDamaged.
