@@ -45,7 +45,7 @@ type Settings struct {
 	Users   Quota            // the hive of the users' own secrets
 	KCM     Quota            // the hive of credential caches
 	Proxies map[uint32]Proxy // users whose secrets are kept elsewhere
-	Nobody  []string         // sections of users whose name has no UID
+	Unnamed []string         // sections secrets/users/NAME whose NAME is no UID
 }
 
 // userPrefix begins the sections of single users.
@@ -65,7 +65,7 @@ func Resolve(conf *confdb.Snapshot) Settings {
 		user := conf.Section(name)
 		switch {
 		case err != nil:
-			s.Nobody = append(s.Nobody, name)
+			s.Unnamed = append(s.Unnamed, name)
 		case user.String("provider") == "proxy":
 			s.Proxies[uint32(uid)] = proxy(user, global)
 		}

@@ -49,8 +49,8 @@ func TestProxiesAreOfSingleUsers(t *testing.T) {
 	if !reflect.DeepEqual(s.Proxies, want) {
 		t.Errorf("proxies %+v", s.Proxies)
 	}
-	if !reflect.DeepEqual(s.Nobody, []string{"secrets/users/me"}) {
-		t.Errorf("sections of nobody: %q", s.Nobody)
+	if !reflect.DeepEqual(s.Unnamed, []string{"secrets/users/me"}) {
+		t.Errorf("sections without a UID: %q", s.Unnamed)
 	}
 }
 

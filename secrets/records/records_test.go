@@ -165,6 +165,9 @@ func TestTheUpgradeIsReadAsText(t *testing.T) {
 	if err := NewReader(strings.NewReader(other)).Text(UpgradeAnswer); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "403 Forbidden") {
 		t.Errorf("another answer: %v", err)
 	}
+	if err := NewReader(strings.NewReader(other[:30])).Text(UpgradeAnswer); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "403 Forbidden") {
+		t.Errorf("a short one: %v", err)
+	}
 	if err := NewReader(strings.NewReader(UpgradeAnswer[:20])).Text(UpgradeAnswer); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("half an answer: %v", err)
 	}

@@ -91,15 +91,15 @@ func decodeSecret(form string, body []byte) ([]byte, error) {
 	if *kind != "simple" {
 		return nil, errNotSimple
 	}
-	if mangled(fields["value"], *value) {
+	if isAltered(fields["value"], *value) {
 		return nil, errBadRequest
 	}
 	return []byte(*value), nil
 }
 
-// mangled reports whether the decoder put U+FFFD in place of half a surrogate
+// isAltered reports whether the decoder put U+FFFD in place of half a surrogate
 // pair: what was stored would not be what was sent.
-func mangled(raw json.RawMessage, value string) bool {
+func isAltered(raw json.RawMessage, value string) bool {
 	sent := strings.Count(string(raw), "\uFFFD") + strings.Count(strings.ToLower(string(raw)), `\ufffd`)
 	return strings.Count(value, "\uFFFD") > sent
 }

@@ -8,11 +8,11 @@ import (
 	"gosssd/secrets/records"
 )
 
-// fences keep late changes out. A change may still be on its way when the
-// sssd_kcm that sent it is dead, or has given up waiting: it lies in a socket,
-// or waits for the disk. Whoever loads the records next must not have them
-// changed behind its back. So each load raises a fence with a token of its own,
-// and every change that builds on that load carries the token.
+// fences keep late changes out. When an sssd_kcm dies, or gives up waiting, a
+// change that it sent may still lie in a socket or wait for the disk. It must
+// not be made after the records were loaded again: the new state in sssd_kcm
+// would lack it. So each load sets a new fencing token, and every change
+// carries the token of the load that it builds on.
 type fences struct {
 	mu    sync.Mutex
 	users map[uint32]*fence
@@ -36,10 +36,10 @@ func (f *fences) of(uid uint32) *fence {
 	return f.users[uid]
 }
 
-// raise returns when the change that is being made, if any, is done; changes
-// with another token are refused from then on. A load may be late as well: one
-// whose client has hung up is refused, or it would shut out the load that came
-// after it. Who loads without a token changes nothing.
+// raise sets the token of a user; changes with another one are refused from
+// then on. It waits for the change that is being made. A load may be late as
+// well: if its client has hung up it is refused, since its token would take the
+// place of that of a later load. A load without a token raises no fence.
 func (f *fences) raise(uid uint32, token records.Token, hungUp func() bool) error {
 	if token == (records.Token{}) {
 		return nil
@@ -54,9 +54,9 @@ func (f *fences) raise(uid uint32, token records.Token, hungUp func() bool) erro
 	return nil
 }
 
-// pass makes a change, or refuses it as late. This service may have been
-// started after the load; then the first token that comes is that of the
-// living, for who was here before had its connections to another process.
+// pass makes a change, or refuses it as late. If this service was started after
+// the load, the first token that comes is taken for the right one: an sssd_kcm
+// that ended before was connected to the service that ended, too.
 func (f *fences) pass(uid uint32, token records.Token, change func() error) error {
 	if token == (records.Token{}) {
 		return change()

@@ -80,7 +80,7 @@ func (s *service) note(c *session, method string, status int, err error) {
 func (s *service) resolve(conf *confdb.Snapshot) *settings {
 	read := secrets.Resolve(conf)
 	now := &settings{users: read.Users, kcm: read.KCM, proxies: map[uint32]provider{}}
-	for _, name := range read.Nobody {
+	for _, name := range read.Unnamed {
 		s.log.Warn("a section of a user has no effect, its name must end in a UID", "section", name)
 	}
 	for uid, config := range read.Proxies {

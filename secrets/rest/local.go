@@ -41,7 +41,7 @@ func (l *local) answer(w http.ResponseWriter, r *http.Request, at target) error 
 	switch {
 	case r.Method == http.MethodGet && at.dir:
 		return l.list(w, r, hive, at, form)
-	case at.every:
+	case at.allUsers:
 		return errBadRequest
 	case r.Method == http.MethodGet:
 		return l.get(w, r, hive, at, form)
@@ -95,7 +95,7 @@ func (l *local) list(w http.ResponseWriter, r *http.Request, hive *vault.Hive, a
 // keysOf returns the keys of a user, or those of every user with the uid in
 // front.
 func keysOf(ctx context.Context, hive *vault.Hive, at target) ([]string, error) {
-	if !at.every {
+	if !at.allUsers {
 		return hive.Keys(ctx, at.uid)
 	}
 	owners, err := hive.Owners(ctx)

@@ -26,8 +26,8 @@ const Database = "secrets.db"
 func New(open func(dir string, opts vault.Options) (*vault.Vault, error)) responder.Constructor {
 	return func(svc *responder.Service) (responder.Handler, error) {
 		s := &service{
-			log:     svc.Log,
-			started: newListener(),
+			log:      svc.Log,
+			handover: newListener(),
 			local: &local{fences: &fences{}, vault: &lazyVault{
 				open:    open,
 				dir:     svc.Root.Path(responder.SecretsDir),
@@ -65,7 +65,7 @@ type service struct {
 	log      *log.Logger
 	settings atomic.Pointer[settings]
 	local    *local
-	started  *listener
+	handover *listener // gives accepted connections to server
 	server   *http.Server
 	served   chan error // of server.Serve
 

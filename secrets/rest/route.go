@@ -20,12 +20,12 @@ const (
 
 // target is what a request is about.
 type target struct {
-	hive  string
-	uid   uint32
-	every bool   // all users of the hive
-	path  string // names joined by '/', "" for the base of the user
-	dir   bool   // the path ended in '/'
-	raw   string // as it was sent, below the base, for a proxy
+	hive     string
+	uid      uint32
+	allUsers bool   // instead of uid
+	path     string // names joined by '/', "" for the base of the user
+	dir      bool   // the path ended in '/'
+	raw      string // as it was sent, below the base, for a proxy
 }
 
 // container is the key under which a container is kept: its path and a '/',
@@ -67,7 +67,7 @@ func route(peer responder.Peer, address *url.URL) (target, error) {
 	}
 	if rest, ok := cutPrefixFold(path, "/kcm/persistent/"); ok {
 		if strings.Trim(rest, "/") == "" {
-			return target{hive: kcmHive, every: true, dir: true}, nil
+			return target{hive: kcmHive, allUsers: true, dir: true}, nil
 		}
 		return belowUser(target{hive: kcmHive}, rest)
 	}

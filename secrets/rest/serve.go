@@ -45,7 +45,7 @@ func (s *service) start() {
 			return context.WithValue(ctx, sessionKey{}, c.(*session))
 		},
 	}
-	go func() { s.served <- s.server.Serve(s.started) }()
+	go func() { s.served <- s.server.Serve(s.handover) }()
 }
 
 // Serve answers one client until it is gone. The end of ctx cuts it off.
@@ -58,7 +58,7 @@ func (s *service) serve(ctx context.Context, c *session) {
 	defer stop()
 	c.memory = s.memory.Open(c.peer.UID, c.cut)
 	defer c.memory.Close()
-	if s.started.hand(c) {
+	if s.handover.hand(c) {
 		<-c.gone
 	}
 }
@@ -88,7 +88,7 @@ func (c *session) Close() error {
 	return err
 }
 
-// cut closes the socket under whoever uses it.
+// cut ends a connection that is in use.
 func (c *session) cut() { _ = c.socket.Close() }
 
 type sessionKey struct{}
