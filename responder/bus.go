@@ -70,7 +70,7 @@ func (a *attachment) run(ctx context.Context, objects []sbus.Object) {
 			a.send(conn, a.queue.take())
 		}
 		a.conn.Store(nil)
-		conn.Close()
+		_ = conn.Close()
 		pause = firstRetry
 	}
 }
@@ -89,13 +89,13 @@ func (a *attachment) register(ctx context.Context, objects []sbus.Object) (*sbus
 		return nil, err
 	}
 	if err := conn.RequestName(ctx, sbus.ServiceName(a.name)); err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	_, err = conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface, "RegisterService",
 		a.name, sbus.ServiceVersion, sbus.TypeService)
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	return conn, nil

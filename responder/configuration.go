@@ -136,7 +136,7 @@ func CheckFile(path string) string {
 	if err != nil {
 		return fmt.Sprintf("%s: %v", path, cause(err))
 	}
-	file.Close()
+	_ = file.Close()
 	return ""
 }
 

@@ -29,10 +29,10 @@ func ParseFlags(program string, set *pflag.FlagSet, args []string, stdout, stder
 	case err != nil && !errors.Is(err, pflag.ErrHelp): // which is -h
 		return UsageError(program, set, err, stderr), true
 	case *help, err != nil:
-		fmt.Fprintf(stdout, "Usage: %s [OPTION...]\n%s", program, Usages(set))
+		_, _ = fmt.Fprintf(stdout, "Usage: %s [OPTION...]\n%s", program, Usages(set))
 		return exitOK, true
 	case *version:
-		fmt.Fprintln(stdout, VersionOf(program))
+		_, _ = fmt.Fprintln(stdout, VersionOf(program))
 		return exitOK, true
 	}
 	return exitOK, false

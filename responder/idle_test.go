@@ -54,7 +54,7 @@ func TestAnOptionOfAResponderTakesThePlaceOfTheGeneralOne(t *testing.T) {
 }
 
 func TestIdleClientsAreClosedAndBusyOnesAreNot(t *testing.T) {
-	h := serveEcho(t, limits{clientIdle: time.Hour}, 100)
+	h := serveEcho(t, limits{clientIdle: time.Hour})
 	c := dial(t, h.path)
 	say(t, c, "hello")
 	hear(t, c)
@@ -70,7 +70,7 @@ func TestIdleClientsAreClosedAndBusyOnesAreNot(t *testing.T) {
 // A responder that was started by hand ends by hand, but closes idle clients
 // as any other.
 func TestIdleClientsAreClosedAlsoWhereTheResponderStays(t *testing.T) {
-	h := serveEcho(t, limits{clientIdle: time.Millisecond, responderIdle: time.Millisecond}, 100)
+	h := serveEcho(t, limits{clientIdle: time.Millisecond, responderIdle: time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan bool, 1)
 	go func() { ended <- h.watchIdle(ctx, false) }()

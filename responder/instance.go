@@ -56,7 +56,7 @@ func Claim(path string) (*Instance, error) {
 		if err == nil && !again {
 			return instance, nil
 		}
-		f.Close()
+		_ = f.Close()
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +168,7 @@ func HolderPID(path string) int {
 	if err != nil {
 		return 0
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return holderOf(f)
 }
 

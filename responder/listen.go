@@ -27,7 +27,7 @@ const firstFD = 3
 func Inherited() (*net.UnixListener, error) {
 	pid, count := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS")
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
-		os.Unsetenv(name)
+		_ = os.Unsetenv(name)
 	}
 	if count == "" || pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		return nil, nil
@@ -37,14 +37,14 @@ func Inherited() (*net.UnixListener, error) {
 	}
 	unix.CloseOnExec(firstFD)
 	f := os.NewFile(firstFD, "listener")
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	l, err := net.FileListener(f)
 	if err != nil {
 		return nil, fmt.Errorf("descriptor %d was handed over, but is no listening socket: %w", firstFD, err)
 	}
 	unixListener, ok := l.(*net.UnixListener)
 	if !ok {
-		l.Close()
+		_ = l.Close()
 		return nil, fmt.Errorf("a %s socket was handed over, expected a Unix stream socket", l.Addr().Network())
 	}
 	unixListener.SetUnlinkOnClose(false)

@@ -64,7 +64,7 @@ func (h inherited) serve(d Descriptor, construct Constructor, flags flags) int {
 	if err != nil {
 		return failEarly(d, flags, exitInit, err)
 	}
-	defer instance.Release()
+	defer func() { _ = instance.Release() }()
 	conf, confErr := openConfig(d, flags)
 	if conf == nil {
 		return failEarly(d, flags, exitConfig, confErr)
@@ -91,7 +91,7 @@ func (h inherited) serve(d Descriptor, construct Constructor, flags flags) int {
 // the options of the log are known.
 func failEarly(d Descriptor, f flags, code int, err error) int {
 	fmt.Fprintf(os.Stderr, "%s: %v\n", d.Program(), err)
-	if defaults, defaultsErr := confdb.NewSnapshot(d.schema(), nil); defaultsErr == nil && !f.LogFlags.ToStderr() {
+	if defaults, defaultsErr := confdb.NewSnapshot(d.schema(), nil); defaultsErr == nil && !f.ToStderr() {
 		openLog(d, f, defaults).Fatal("cannot start", "error", err)
 	}
 	return code
@@ -106,7 +106,7 @@ type flags struct {
 
 func parseFlags(d Descriptor, args []string, stdout, stderr io.Writer) (f flags, code int, done bool) {
 	set := pflag.NewFlagSet(d.Program(), pflag.ContinueOnError)
-	f.LogFlags.Add(set)
+	f.Add(set)
 	addIdentity(set)
 	root := set.String("root", "", "put `DIR` in front of every path")
 	set.StringVarP(&f.database, "config", "c", "", "read the configuration database `FILE`")
@@ -115,7 +115,7 @@ func parseFlags(d Descriptor, args []string, stdout, stderr io.Writer) (f flags,
 	}
 	var err error
 	if f.root, err = MakeRoot(*root); err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", d.Program(), err)
+		_, _ = fmt.Fprintf(stderr, "%s: %v\n", d.Program(), err)
 		return f, exitUsage, true
 	}
 	if f.database == "" {
@@ -150,7 +150,7 @@ func lost(err error) bool {
 }
 
 func openLog(d Descriptor, f flags, conf *confdb.Snapshot) *log.Logger {
-	options := f.LogFlags.Options(conf.Section(d.Section()))
+	options := f.Options(conf.Section(d.Section()))
 	options.Program = d.Name
 	options.File = f.root.Path(LogDir + "/" + d.Program() + ".log")
 	return log.Open(options)
@@ -179,7 +179,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	p := &process{
 		descriptor: d, database: f.database, log: logger, logFlags: f.LogFlags, handler: handler, bus: bus,
 		server: newServer(listener, handler, logger, fdLimit, limitsOf(conf.Section(d.Section()))),

@@ -25,7 +25,7 @@ func Notify(state string) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if conn.SetWriteDeadline(time.Now().Add(notifyTime)) == nil {
 		_, _ = conn.Write([]byte(state))
 	}

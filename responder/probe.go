@@ -30,7 +30,7 @@ func (p Probe) Try(ctx context.Context, socket string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
 	if _, err := c.Write(p.Request); err != nil {
 		return fmt.Errorf("it takes no request: %w", err)

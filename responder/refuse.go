@@ -42,7 +42,7 @@ func (d Descriptor) Refuse(ctx context.Context, l *net.UnixListener) (clients in
 		c, err := l.AcceptUnix()
 		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			if err == nil {
-				c.Close()
+				_ = c.Close()
 			}
 			return clients
 		}
@@ -65,7 +65,7 @@ func (d Descriptor) Refuse(ctx context.Context, l *net.UnixListener) (clients in
 // refuseClient answers one client until it is gone, or what it has sent by the
 // end of the context is answered.
 func (d Descriptor) refuseClient(ctx context.Context, c *net.UnixConn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	// The next write of the client then fails, and it connects again.
 	defer context.AfterFunc(ctx, func() { _ = c.CloseRead() })()
 	buffer := make([]byte, refusedBuffer)

@@ -129,7 +129,7 @@ func (s *server) close(c *Conn) {
 	}
 	c.closed = true
 	s.open--
-	_ = c.UnixConn.Close() // nothing is left to be written
+	_ = c.Close() // nothing is left to be written
 }
 
 // limitDescriptors applies fd_limit, as far as the hard limit allows or we may

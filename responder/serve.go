@@ -66,12 +66,12 @@ func (s *server) admit(ctx context.Context, c *net.UnixConn) {
 	conn, err := newConn(c, s.lastID.Add(1), s.log, &s.activity)
 	if err != nil {
 		s.log.Warn("a client is refused", "error", err)
-		c.Close()
+		_ = c.Close()
 		return
 	}
 	if !s.add(conn) {
 		s.log.Warn("a client is refused: there is no descriptor for it", "uid", conn.Peer.UID, "pid", conn.Peer.PID)
-		c.Close()
+		_ = c.Close()
 		return
 	}
 	go func() {
@@ -114,7 +114,7 @@ const backlogTime = 10 * time.Millisecond
 func (s *server) drain(accepting <-chan struct{}, deadline time.Duration) {
 	_ = s.listener.SetDeadline(time.Now().Add(backlogTime))
 	<-accepting
-	s.listener.Close()
+	_ = s.listener.Close()
 	s.endAll()
 	done := make(chan struct{})
 	go func() {

@@ -51,7 +51,7 @@ type harness struct {
 	accepting chan struct{}
 }
 
-func serveEcho(t *testing.T, limits limits, fdLimit int) *harness {
+func serveEcho(t *testing.T, limits limits) *harness {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "socket")
 	l, err := Listen(path, 0o666)
@@ -59,7 +59,7 @@ func serveEcho(t *testing.T, limits limits, fdLimit int) *harness {
 		t.Fatal(err)
 	}
 	h := &harness{path: path, proceed: make(chan struct{}), accepting: make(chan struct{})}
-	h.server = newServer(l, echo{h.proceed}, log.Discard(), fdLimit, limits)
+	h.server = newServer(l, echo{h.proceed}, log.Discard(), 100, limits)
 	go func() {
 		defer close(h.accepting)
 		h.accept(t.Context())
@@ -104,7 +104,7 @@ func hear(t *testing.T, c net.Conn) string {
 }
 
 func TestDrainingAnswersWhatWasSentAndMakesTheNextWriteFail(t *testing.T) {
-	h := serveEcho(t, limits{}, 100)
+	h := serveEcho(t, limits{})
 	busy, quiet := dial(t, h.path), dial(t, h.path)
 	for _, c := range []net.Conn{busy, quiet} {
 		say(t, c, "hello")
@@ -155,7 +155,7 @@ func TestDrainingServesTheBacklogOfASocketThatNobodyElseHolds(t *testing.T) {
 }
 
 func TestDrainingCutsOffClientsAtTheDeadline(t *testing.T) {
-	h := serveEcho(t, limits{}, 100)
+	h := serveEcho(t, limits{})
 	c := dial(t, h.path)
 	say(t, c, "wait")
 	for h.connections() == 0 {

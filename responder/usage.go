@@ -15,7 +15,7 @@ import (
 // UsageError says what is wrong with a command line and what would be right,
 // and returns the code to end with.
 func UsageError(program string, set *pflag.FlagSet, err error, stderr io.Writer) (code int) {
-	fmt.Fprintf(stderr, "%s: %s\nUsage: %s [OPTION...]\n%s", program, OptionError(set, err), program, Usages(set))
+	_, _ = fmt.Fprintf(stderr, "%s: %s\nUsage: %s [OPTION...]\n%s", program, OptionError(set, err), program, Usages(set))
 	return exitUsage
 }
 
@@ -74,7 +74,7 @@ func Usages(set *pflag.FlagSet) string {
 		if d := flag.DefValue; d != "" && d != "0" && d != "false" {
 			text += " (default " + d + ")"
 		}
-		fmt.Fprintf(w, "  %s--%s%s\t%s\n", short, flag.Name, value, text)
+		_, _ = fmt.Fprintf(w, "  %s--%s%s\t%s\n", short, flag.Name, value, text)
 	})
 	_ = w.Flush() // into memory
 	return out.String()

@@ -10,12 +10,12 @@ import (
 // Names and paths of the contract. Paths, interfaces and the methods of SSSD
 // 1.16 are kept; what is ours is marked so in README.md.
 const (
-	MonitorName                      = "sssd.monitor"
-	MonitorPath      dbus.ObjectPath = "/org/freedesktop/sssd/monitor"
-	MonitorInterface                 = "org.freedesktop.sssd.monitor"
+	MonitorPath dbus.ObjectPath = "/org/freedesktop/sssd/monitor"
+	ServicePath dbus.ObjectPath = "/org/freedesktop/sssd/service"
 
-	ServicePath      dbus.ObjectPath = "/org/freedesktop/sssd/service"
-	ServiceInterface                 = "org.freedesktop.sssd.service"
+	MonitorName      = "sssd.monitor"
+	MonitorInterface = "org.freedesktop.sssd.monitor"
+	ServiceInterface = "org.freedesktop.sssd.service"
 
 	// MonitorVersion is what getVersion and RegisterService return.
 	MonitorVersion uint16 = 1
