@@ -97,6 +97,22 @@ func TestAResponderThatCannotStartAnswersAndItsReasonIsRead(t *testing.T) {
 	}
 }
 
+func TestAStoreThatCannotStartIsAnErrorForTheClient(t *testing.T) {
+	s := newSystem(t, defaults)
+	if err := os.MkdirAll(s.path("/run/sssd_secrets.pid"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	if err := s.kcm().Initialize(fmt.Sprint(os.Getuid()), principal("alice")); err == nil {
+		t.Error("a cache is stored nowhere")
+	}
+	got := s.sh(user(os.Getuid()), `curl -s -o /dev/null -w '%{http_code}' --unix-socket "$ROOT/var/run/secrets.socket" -H 'Content-Type: application/json' http://localhost/secrets/`)
+	if got != "503" {
+		t.Errorf("HTTP status %s, want 503", got)
+	}
+	s.awaitStatus(1, "secrets is not well: it cannot be started")
+}
+
 func TestADamagedDatabaseIsRestoredWhileSssdRuns(t *testing.T) {
 	for name, damage := range map[string]func(path string) error{
 		"truncated": func(p string) error { return os.Truncate(p, 30) },

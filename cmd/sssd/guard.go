@@ -24,7 +24,7 @@ func (m *monitor) guard(ctx context.Context) {
 		return
 	}
 	defer watch.Close()
-	g := guard{monitor: m, watch: watch, told: map[string]bool{}}
+	g := guard{monitor: m, watch: watch, reported: map[string]bool{}}
 	for ctx.Err() == nil {
 		if g.inspect() {
 			_ = watch.Wait(ctx) // until something happens, or the context ends
@@ -38,8 +38,8 @@ func (m *monitor) guard(ctx context.Context) {
 
 type guard struct {
 	*monitor
-	watch *linux.FileWatch
-	told  map[string]bool // by path: what is wrong with it was logged
+	watch    *linux.FileWatch
+	reported map[string]bool // by path: what is wrong with it was logged
 }
 
 // inspect restores what can be restored, and reports whether all is well.
@@ -64,10 +64,10 @@ func (g *guard) check(path string, restore func() (bool, error)) bool {
 	if err == nil {
 		err = g.watch.Add(path)
 	}
-	if err != nil && !g.told[path] {
+	if err != nil && !g.reported[path] {
 		g.log.Error("something that sssd needs is gone", "path", path, "error", err)
 	}
-	g.told[path] = err != nil
+	g.reported[path] = err != nil
 	return err == nil
 }
 
@@ -92,7 +92,7 @@ func (g *guard) restoreSocket(s *service) (bool, error) {
 		return false, err
 	}
 	select {
-	case s.lost <- struct{}{}:
+	case s.socketReplaced <- struct{}{}:
 	default: // it is told already
 	}
 	return true, nil

@@ -83,12 +83,12 @@ func commit(f flags, again bool) (*confdb.Config, *confdb.Snapshot, int) {
 	if again {
 		conf, openErr := confdb.Open(path, responder.Schema(responders.List()))
 		if openErr == nil {
-			f.tell(fmt.Errorf("%s goes on with the configuration of before: %w", layout.Current().Monitor, err))
+			f.logStartError(fmt.Errorf("%s goes on with the configuration of before: %w", layout.Current().Monitor, err))
 			return &confdb.Config{}, conf, exitOK
 		}
 	}
 	if code == exitConfig {
-		f.tell(err)
+		f.logStartError(err)
 		return nil, nil, refuse(err)
 	}
 	return nil, nil, f.fail(code, err)
@@ -191,13 +191,13 @@ func (f flags) openLog(conf *confdb.Snapshot) *log.Logger {
 
 // fail tells why sssd cannot start: on stderr, and in the log.
 func (f flags) fail(code int, err error) int {
-	f.tell(err)
+	f.logStartError(err)
 	return fail(code, err)
 }
 
-// tell writes why sssd cannot start to the log, where the reason is found when
+// logStartError writes why sssd cannot start to the log, where the reason is found when
 // nobody has seen stderr.
-func (f flags) tell(err error) {
+func (f flags) logStartError(err error) {
 	defaults, defaultsErr := confdb.NewSnapshot(responder.Schema(responders.List()), nil)
 	if defaultsErr != nil || f.log.ToStderr() {
 		return

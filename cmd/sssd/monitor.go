@@ -52,10 +52,10 @@ func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, lo
 	for _, d := range list {
 		options := conf.Section(d.Section())
 		m.services = append(m.services, &service{
-			descriptor: d, options: options, bus: m.bus, log: logger, patience: usual, state: sbus.StateIdle,
+			descriptor: d, options: options, bus: m.bus, log: logger, timeouts: defaultTimeouts, state: sbus.StateIdle,
 			systemd: systemd, path: d.SocketPath(f.root, conf), claim: f.root.Path(d.ClaimPath()),
 			argv: argvOf(d, conf, f.root, &f.log), level: uint32(f.log.Options(options).Level),
-			arrived: make(chan struct{}), lost: make(chan struct{}, 1),
+			nextRegistration: make(chan struct{}), socketReplaced: make(chan struct{}, 1),
 		})
 	}
 	return m

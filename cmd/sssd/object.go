@@ -44,22 +44,22 @@ func (m *monitor) mayOwn(caller sbus.Caller, name string) bool {
 
 func (m *monitor) registerService(_ context.Context, caller sbus.Caller, name string, _, _ uint16) error {
 	s, err := m.named(name)
-	var chosen uint32
+	var levelOverride uint32
 	if err == nil {
-		chosen, err = s.register(caller)
+		levelOverride, err = s.register(caller)
 	}
-	if errors.Is(err, errStray) {
-		m.background.Go(func() { s.endStray(m.ending, int(caller.PID)) })
+	if errors.Is(err, errUnsupervised) {
+		m.background.Go(func() { s.endUnsupervised(m.ending, int(caller.PID)) })
 	}
 	if err != nil {
 		m.log.Warn("a registration is refused", "error", err, "uid", caller.UID, "pid", caller.PID)
 		return err
 	}
 	m.log.Info("registered", "service", name, "pid", caller.PID)
-	if chosen != 0 { // the caller waits for its answer, so it is told later
+	if levelOverride != 0 { // the caller waits for its answer, so the call follows later
 		m.background.Go(func() {
-			if err := m.tellLevel(m.ending, caller.Peer, chosen); err != nil {
-				m.log.Warn("a responder does not take the debug level that was chosen", "service", name, "error", err)
+			if err := m.tellLevel(m.ending, caller.Peer, levelOverride); err != nil {
+				m.log.Warn("a responder does not take the debug level that was levelOverride", "service", name, "error", err)
 			}
 		})
 	}
@@ -119,9 +119,9 @@ func (m *monitor) setDebugLevel(ctx context.Context, name string, mask uint32) e
 	if err != nil {
 		return err
 	}
-	// One that does not run, which is usual for those that nobody needs, gets
-	// the level when it starts.
-	peer := s.choose(mask)
+	// One that does not run, as is usual for those that nobody needs, gets the
+	// level when it starts.
+	peer := s.overrideLevel(mask)
 	if peer == 0 {
 		return nil
 	}

@@ -18,21 +18,21 @@ import (
 // pingMisses is how many pings a responder may leave unanswered.
 const pingMisses = 3
 
-// verdict is why a process has to end, and how long it may take.
-type verdict struct {
-	reason   string // "" if it has not
-	patience time.Duration
+// termination is why a process has to end, and how long it may take.
+type termination struct {
+	reason string        // "" if it has not
+	grace  time.Duration // from SIGTERM to SIGKILL
 }
 
-// ending is the verdict on all responders when sssd ends.
-func (s *service) ending() verdict {
-	return verdict{layout.Current().Monitor + " is ending", s.seconds("force_timeout")}
+// ending is the termination of all responders when sssd ends.
+func (s *service) ending() termination {
+	return termination{layout.Current().Monitor + " is ending", s.seconds("force_timeout")}
 }
 
 // observe watches a process that has registered until the context ends, or
 // returns why it has to end. It asks for a sign of life now and then, and at
 // once where a client waits that nobody accepts.
-func (s *service) observe(ctx context.Context) verdict {
+func (s *service) observe(ctx context.Context) termination {
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	defer watching.Wait()
@@ -46,8 +46,8 @@ func (s *service) observe(ctx context.Context) verdict {
 	for absent := 0; ; {
 		select {
 		case <-ctx.Done():
-			return verdict{}
-		case <-s.lost:
+			return termination{}
+		case <-s.socketReplaced:
 			if v := s.socketLost(ctx); v.reason != "" {
 				return v
 			}
@@ -60,10 +60,10 @@ func (s *service) observe(ctx context.Context) verdict {
 		case peer != 0:
 			absent = 0
 			if !s.answers(ctx, peer) {
-				return verdict{fmt.Sprintf("it has not answered %d pings", pingMisses), s.patience.hung}
+				return termination{fmt.Sprintf("it has not answered %d pings", pingMisses), s.timeouts.hung}
 			}
 		case absent == pingMisses && !s.systemd:
-			return verdict{"it has left the private bus and does not come back", s.seconds("force_timeout")}
+			return termination{"it has left the private bus and does not come back", s.seconds("force_timeout")}
 		}
 	}
 }
@@ -76,7 +76,7 @@ func (s *service) watchBacklog(ctx context.Context, held *socket, waits chan<- s
 		if held.awaitClient(ctx) != nil {
 			return
 		}
-		linux.Sleep(ctx, s.patience.backlog)
+		linux.Sleep(ctx, s.timeouts.backlog)
 		if !held.clientWaits() {
 			continue
 		}
@@ -91,7 +91,7 @@ func (s *service) watchBacklog(ctx context.Context, held *socket, waits chan<- s
 // answers reports whether the process answers one of a few pings.
 func (s *service) answers(ctx context.Context, peer uint64) bool {
 	for range pingMisses {
-		if s.ping(ctx, peer, min(s.seconds("timeout"), s.patience.ping)) {
+		if s.ping(ctx, peer, min(s.seconds("timeout"), s.timeouts.ping)) {
 			return true
 		}
 	}
@@ -100,22 +100,22 @@ func (s *service) answers(ctx context.Context, peer uint64) bool {
 
 // ping reports whether the process answers in time. One that leaves the bus
 // meanwhile, and a ping that is given up, say nothing against it.
-func (s *service) ping(ctx context.Context, peer uint64, patience time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (s *service) ping(ctx context.Context, peer uint64, timeout time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := s.bus.Call(ctx, peer, sbus.ServicePath, sbus.PeerInterface, "Ping")
 	return !errors.Is(err, context.DeadlineExceeded)
 }
 
-// socketLost is the verdict on a process whose socket was deleted, and had to
+// socketLost is the termination of a process whose socket was deleted, and had to
 // be made anew: its clients cannot come to it any more.
-func (s *service) socketLost(ctx context.Context) verdict {
+func (s *service) socketLost(ctx context.Context) termination {
 	_, peer := s.status()
 	if volatile, _ := s.properties(ctx, peer)["Volatile"].Value().(bool); volatile {
 		s.log.Error("the socket of a responder with caches in memory was deleted; new clients reach it no more", "service", s.descriptor.Name)
-		return verdict{}
+		return termination{}
 	}
-	return verdict{"its socket was deleted", s.seconds("force_timeout")}
+	return termination{"its socket was deleted", s.seconds("force_timeout")}
 }
 
 // properties returns what a responder says of itself; nothing if it does not
@@ -182,23 +182,23 @@ func whileLives(ctx context.Context, p *linux.Process) (living context.Context, 
 // terminate ends a process that this monitor has not started, and returns when
 // it has ended, or when the context ends: then the process has been asked to
 // end, and nobody waits for it.
-func (s *service) terminate(ctx context.Context, p *linux.Process, v verdict) {
+func (s *service) terminate(ctx context.Context, p *linux.Process, v termination) {
 	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", p.PID, "reason", v.reason)
 	if err := p.Signal(unix.SIGTERM); err != nil {
 		s.log.Error("cannot end a responder", "service", s.descriptor.Name, "error", err)
 		return
 	}
-	if awaitEnd(ctx, p, v.patience) || ctx.Err() != nil {
+	if awaitEnd(ctx, p, v.grace) || ctx.Err() != nil {
 		return
 	}
 	s.log.Warn("killing a responder that does not end", "service", s.descriptor.Name, "pid", p.PID)
-	if err := p.Signal(unix.SIGKILL); err != nil || !awaitEnd(ctx, p, s.patience.kill) {
+	if err := p.Signal(unix.SIGKILL); err != nil || !awaitEnd(ctx, p, s.timeouts.kill) {
 		s.log.Error("a responder survives SIGKILL", "service", s.descriptor.Name, "pid", p.PID, "error", err)
 	}
 }
 
-func awaitEnd(ctx context.Context, p *linux.Process, patience time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func awaitEnd(ctx context.Context, p *linux.Process, timeout time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return p.Wait(ctx) == nil
 }

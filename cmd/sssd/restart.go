@@ -152,7 +152,7 @@ func (m *monitor) keep() (list string, undo func(), err error) {
 	k.Descriptors[m.root.Path(layout.Current().PIDFile)] = claim
 	sockets := []*socket{m.busSocket}
 	for _, s := range m.services {
-		held, child := s.possessions()
+		held, child := s.handover()
 		sockets = append(sockets, held)
 		if child != 0 {
 			k.Children[s.descriptor.Name] = child

@@ -45,7 +45,7 @@ func (w *watched) foreign() []string {
 }
 
 func TestAChildHasNoDescriptorsOfTheMonitor(t *testing.T) {
-	w := watch(t, "obeys", hasty)
+	w := watch(t, "obeys", shortTimeouts)
 	w.ask("hello")
 	w.await("it registers", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning })
 	if list := w.foreign(); len(list) > 0 {
@@ -66,7 +66,7 @@ func TestAChildHasNoDescriptorsOfTheMonitor(t *testing.T) {
 }
 
 func TestARestartThatCannotBeIsToldAtOnce(t *testing.T) {
-	w := watch(t, "obeys", hasty)
+	w := watch(t, "obeys", shortTimeouts)
 	w.monitor.flags.config = filepath.Join(string(w.monitor.root), "sssd.conf")
 	if err := os.WriteFile(w.monitor.flags.config, []byte("[sssd]\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestARestartThatCannotBeIsToldAtOnce(t *testing.T) {
 
 func TestASocketThatCannotBeHadIsTriedAgain(t *testing.T) {
 	var inTheWay string
-	w := watchFrom(t, "obeys", hasty, "1", &kept{Again: true}, func(root string) {
+	w := watchFrom(t, "obeys", shortTimeouts, "1", &kept{Again: true}, func(root string) {
 		inTheWay = root + "/run/fake.socket"
 		if err := os.MkdirAll(inTheWay, 0o755); err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func TestASocketThatCannotBeHadIsTriedAgain(t *testing.T) {
 }
 
 func TestAHungResponderIsNoticedByAClientThatWaits(t *testing.T) {
-	w := watchFrom(t, "obeys", hasty, "1000", &kept{}, func(string) {}) // pings would take an hour
+	w := watchFrom(t, "obeys", shortTimeouts, "1000", &kept{}, func(string) {}) // pings would take an hour
 	w.ask("hello")
 	first := w.await("it registers", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning })
 	go w.ask("hang")
@@ -141,7 +141,7 @@ func TestAStopIsNoReasonToKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Signal(syscall.SIGKILL)
-	patient := usual
+	patient := defaultTimeouts
 	patient.hung = 30 * time.Second
 	list := []responder.Descriptor{fakeDescriptor()}
 	conf, err := confdb.NewSnapshot(responder.Schema(list), nil)
@@ -149,17 +149,17 @@ func TestAStopIsNoReasonToKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := newMonitor(list, &flags{root: responder.Root(t.TempDir())}, conf, log.To(t.Output(), log.Mask(6)), nil)
-	m.services[0].patience = patient
+	m.services[0].timeouts = patient
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	m.decide(stopped, m.services[0], p, standing{}, false)
+	m.replaceOrKeep(stopped, m.services[0], p, condition{}, false)
 	if _, err := os.Stat(marker); err != nil {
 		t.Error("it was killed before it had ended in order")
 	}
 }
 
 func TestAStrayResponderIsEnded(t *testing.T) {
-	w := watch(t, "obeys", hasty)
+	w := watch(t, "obeys", shortTimeouts)
 	// One that an earlier sssd had started: it serves another socket.
 	cmd := exec.Command(w.argv[0], w.argv[1:]...)
 	if err := cmd.Start(); err != nil { // with fakeVariable in the environment

@@ -22,39 +22,39 @@ import (
 // service is one responder under supervision: the socket that the monitor
 // holds for it, and the process that serves it, if one runs.
 type service struct {
-	descriptor responder.Descriptor
-	options    confdb.View
-	systemd    bool   // systemd holds the socket and starts the process
-	path       string // of the socket
-	claim      string // the file whose lock says that the responder runs
-	argv       []string
-	level      uint32 // debug mask with which it starts, as configured
-	bus        *sbus.Server
-	log        *log.Logger
-	patience   patience
-	adopted    *linux.Process // of an earlier monitor, which goes on; nil if there is none
-	lost       chan struct{}  // tells that the socket had to be made anew
+	descriptor     responder.Descriptor
+	options        confdb.View
+	systemd        bool   // systemd holds the socket and starts the process
+	path           string // of the socket
+	claim          string // the file whose lock says that the responder runs
+	argv           []string
+	level          uint32 // debug mask with which it starts, as configured
+	bus            *sbus.Server
+	log            *log.Logger
+	timeouts       timeouts
+	adopted        *linux.Process // of an earlier monitor, which goes on; nil if there is none
+	socketReplaced chan struct{}  // tells that the socket had to be made anew
 
-	mu         sync.Mutex
-	takenOver  bool    // a process from before would be known
-	socket     *socket // nil where systemd holds it, or as long as it cannot be had
-	state      string
-	pid        int
-	since      time.Time
-	peer       uint64        // its connection to the bus; 0 if it has not registered
-	arrived    chan struct{} // closed, and made anew, whenever a process registers
-	registered chan struct{} // closed when the current process registers, and nil from then on
-	failures   int           // exits in a row that count for the back-off
-	unstarted  int           // of these, the last ones that ended before they registered
-	restarts   uint32
-	lastExit   string
-	chosen     uint32 // debug mask that an administrator has chosen since; 0 if none
+	mu               sync.Mutex
+	takenOver        bool    // a process from before would be known
+	socket           *socket // nil where systemd holds it, or as long as it cannot be had
+	state            string
+	pid              int
+	since            time.Time
+	peer             uint64        // its connection to the bus; 0 if it has not registered
+	nextRegistration chan struct{} // closed, and made anew, whenever a process registers
+	registered       chan struct{} // closed when the current process registers, and nil from then on
+	failures         int           // exits in a row that count for the back-off
+	unstarted        int           // of these, the last ones that ended before they registered
+	restarts         uint32
+	lastExit         string
+	levelOverride    uint32 // debug mask that an administrator has set since; 0 if none
 }
 
 // register binds a connection of the bus to the service, if it comes from the
 // process that the monitor started or that holds the service's claim. It
-// returns the debug mask that was chosen for it, 0 if none was.
-func (s *service) register(caller sbus.Caller) (chosen uint32, err error) {
+// returns the debug mask that an administrator has set for it, 0 if none was.
+func (s *service) register(caller sbus.Caller) (levelOverride uint32, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.isProcess(int(caller.PID)) {
@@ -62,7 +62,7 @@ func (s *service) register(caller sbus.Caller) (chosen uint32, err error) {
 	}
 	if int(caller.PID) != s.pid {
 		if s.takenOver && !s.systemd {
-			return 0, errStray
+			return 0, errUnsupervised
 		}
 		s.pid, s.since = int(caller.PID), time.Now()
 	}
@@ -72,13 +72,13 @@ func (s *service) register(caller sbus.Caller) (chosen uint32, err error) {
 		close(s.registered)
 		s.registered = nil
 	}
-	close(s.arrived)
-	s.arrived = make(chan struct{})
-	return s.chosen, nil
+	close(s.nextRegistration)
+	s.nextRegistration = make(chan struct{})
+	return s.levelOverride, nil
 }
 
-// errStray says that a process serves for a service, but is not supervised.
-var errStray = errors.New("this sssd has not started it, and it has to end")
+// errUnsupervised says that a process serves for a service, but is not supervised.
+var errUnsupervised = errors.New("this sssd has not started it, and it has to end")
 
 func (s *service) isProcess(pid int) bool {
 	return pid != 0 && (pid == s.pid || pid == responder.HolderPID(s.claim))
@@ -122,13 +122,13 @@ func (s *service) awaitRegistration(ctx context.Context) {
 func (s *service) awaitPeer(ctx context.Context) uint64 {
 	for {
 		s.mu.Lock()
-		peer, arrived := s.peer, s.arrived
+		peer, nextRegistration := s.peer, s.nextRegistration
 		s.mu.Unlock()
 		if peer != 0 {
 			return peer
 		}
 		select {
-		case <-arrived:
+		case <-nextRegistration:
 		case <-ctx.Done():
 			return 0
 		}
@@ -144,8 +144,8 @@ func (s *service) status() (sbus.ServiceStatus, uint64) {
 		Name: s.descriptor.Name, State: s.state, PID: uint32(s.pid), DebugLevel: s.level,
 		Restarts: s.restarts, LastExit: s.lastExit, Socket: s.path,
 	}
-	if s.chosen != 0 {
-		status.DebugLevel = s.chosen
+	if s.levelOverride != 0 {
+		status.DebugLevel = s.levelOverride
 	}
 	if s.pid != 0 {
 		status.Since = s.since.Unix()
@@ -153,18 +153,18 @@ func (s *service) status() (sbus.ServiceStatus, uint64) {
 	return status, s.peer
 }
 
-// choose has the service log what the mask says, from its next start on, and
+// overrideLevel has the service log what the mask says, from its next start on, and
 // returns its connection to the bus, if it runs.
-func (s *service) choose(mask uint32) (peer uint64) {
+func (s *service) overrideLevel(mask uint32) (peer uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.chosen = mask
+	s.levelOverride = mask
 	return s.peer
 }
 
-// possessions returns what a new start of sssd needs to have of the service:
+// handover returns what a new start of sssd needs to have of the service:
 // the socket, and a child that nothing tells of yet.
-func (s *service) possessions() (held *socket, child int) {
+func (s *service) handover() (held *socket, child int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.systemd && s.peer == 0 {
@@ -173,9 +173,9 @@ func (s *service) possessions() (held *socket, child int) {
 	return s.socket, child
 }
 
-// takePossession says which process of the service runs from before; nil is
+// adopt says which process of the service runs from before; nil is
 // none.
-func (s *service) takePossession(p *linux.Process) {
+func (s *service) adopt(p *linux.Process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.takenOver = true
@@ -214,7 +214,7 @@ func (s *service) ended(lived time.Duration, err error) {
 	switch {
 	case orderly:
 		s.failures = 0
-	case lived > s.patience.healthy:
+	case lived > s.timeouts.healthy:
 		s.failures = 1
 	default:
 		s.failures++
@@ -269,7 +269,7 @@ func (s *service) cannotStart() bool {
 func (s *service) backOff() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(time.Duration(max(s.failures-1, 0))*s.patience.step, s.patience.longest)
+	return min(time.Duration(max(s.failures-1, 0))*s.timeouts.step, s.timeouts.longest)
 }
 
 func (s *service) seconds(option string) time.Duration {
@@ -331,13 +331,13 @@ func argvOf(d responder.Descriptor, conf *confdb.Snapshot, root responder.Root, 
 	return argv
 }
 
-// commandLine is argv with the debug level that was chosen, where the program
+// commandLine is argv with the debug level that an administrator has set, where the program
 // is the responder's own.
 func (s *service) commandLine() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.chosen == 0 || s.options.IsSet("command") {
+	if s.levelOverride == 0 || s.options.IsSet("command") {
 		return s.argv
 	}
-	return append(slices.Clip(s.argv), fmt.Sprintf("--debug-level=%#x", s.chosen))
+	return append(slices.Clip(s.argv), fmt.Sprintf("--debug-level=%#x", s.levelOverride))
 }

@@ -14,8 +14,8 @@ import (
 	"gosssd/sbus"
 )
 
-// patience is how long the monitor waits for a responder.
-type patience struct {
+// timeouts bound how long the monitor waits for a responder.
+type timeouts struct {
 	register time.Duration // from its start to its registration
 	healthy  time.Duration // of life, after which an exit is not held against it
 	step     time.Duration // of the back-off: 0, 1, 2 … steps
@@ -26,8 +26,8 @@ type patience struct {
 	kill     time.Duration // from SIGKILL to the end
 }
 
-// usual is the patience of a monitor outside of tests.
-var usual = patience{
+// defaultTimeouts are those of a monitor outside of tests.
+var defaultTimeouts = timeouts{
 	register: 10 * time.Second,
 	healthy:  30 * time.Second,
 	step:     2 * time.Second,
@@ -38,25 +38,25 @@ var usual = patience{
 	kill:     5 * time.Second,
 }
 
-// supervision is the goroutine that looks after one service.
+// supervision is the goroutine that supervises one service.
 type supervision struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// begin looks after the service until stop is called.
+// begin supervises the service until stop is called.
 func (s *service) begin() *supervision {
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &supervision{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(v.done)
-		s.lookAfter(ctx)
+		s.run(ctx)
 	}()
 	return v
 }
 
-// lookAfter looks after the service until the context ends.
-func (s *service) lookAfter(ctx context.Context) {
+// run supervises the service until the context ends.
+func (s *service) run(ctx context.Context) {
 	if s.systemd {
 		s.attend(ctx)
 		return
@@ -114,7 +114,7 @@ func (s *service) cannotListen(ctx context.Context, err error) {
 	s.mu.Lock()
 	s.lastExit = "no socket: " + err.Error()
 	s.mu.Unlock()
-	linux.Sleep(ctx, s.patience.step)
+	linux.Sleep(ctx, s.timeouts.step)
 }
 
 // refuseClients answers clients with an error for a while, since the responder
@@ -169,7 +169,7 @@ func (s *service) start() (*child, error) {
 	// ends responders in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	select {
-	case <-s.lost: // what became of the socket before does not concern this process
+	case <-s.socketReplaced: // an earlier change does not concern this process
 	default:
 	}
 
@@ -199,7 +199,7 @@ func environment() []string {
 // watch waits for the process to end. It ends one that does not register in
 // time or does not answer, and every one when the context ends.
 func (s *service) watch(ctx context.Context, c *child) error {
-	overdue := time.NewTimer(s.patience.register)
+	overdue := time.NewTimer(s.timeouts.register)
 	defer overdue.Stop()
 	select {
 	case err := <-c.exited:
@@ -207,18 +207,18 @@ func (s *service) watch(ctx context.Context, c *child) error {
 	case <-ctx.Done():
 		return s.end(c, s.ending())
 	case <-overdue.C:
-		return s.end(c, verdict{fmt.Sprintf("it has not registered within %v", s.patience.register), s.patience.hung})
+		return s.end(c, termination{fmt.Sprintf("it has not registered within %v", s.timeouts.register), s.timeouts.hung})
 	case <-c.registered:
 	}
 	living, cancel := context.WithCancel(ctx)
-	verdicts := make(chan verdict, 1)
-	go func() { verdicts <- s.observe(living) }()
+	terminations := make(chan termination, 1)
+	go func() { terminations <- s.observe(living) }()
 	select {
 	case err := <-c.exited:
 		cancel()
-		<-verdicts
+		<-terminations
 		return err
-	case v := <-verdicts:
+	case v := <-terminations:
 		cancel()
 		if v.reason == "" {
 			v = s.ending()
@@ -227,18 +227,18 @@ func (s *service) watch(ctx context.Context, c *child) error {
 	}
 }
 
-// end asks the child to end, kills it when the verdict's patience is over, and
+// end asks the child to end, kills it when its time is over, and
 // returns how it ended.
-func (s *service) end(c *child, v verdict) error {
+func (s *service) end(c *child, v termination) error {
 	s.setState(sbus.StateEnding)
 	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", c.process.Pid, "reason", v.reason)
 	_ = c.process.Signal(syscall.SIGTERM)
-	patience := time.NewTimer(v.patience)
-	defer patience.Stop()
+	timeout := time.NewTimer(v.grace)
+	defer timeout.Stop()
 	select {
 	case err := <-c.exited:
 		return err
-	case <-patience.C:
+	case <-timeout.C:
 	}
 	s.log.Warn("killing a responder that does not end", "service", s.descriptor.Name, "pid", c.process.Pid)
 	_ = c.process.Kill()

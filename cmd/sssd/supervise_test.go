@@ -93,13 +93,13 @@ type watched struct {
 	t       *testing.T
 }
 
-func watch(t *testing.T, behaviour string, p patience) *watched {
+func watch(t *testing.T, behaviour string, p timeouts) *watched {
 	t.Helper()
 	return watchFrom(t, behaviour, p, "1", &kept{}, func(string) {})
 }
 
 // watchFrom is watch with the option timeout, and what there is from before.
-func watchFrom(t *testing.T, behaviour string, p patience, timeout string, k *kept, prepare func(root string)) *watched {
+func watchFrom(t *testing.T, behaviour string, p timeouts, timeout string, k *kept, prepare func(root string)) *watched {
 	t.Helper()
 	t.Setenv(fakeVariable, behaviour)
 	dir, err := os.MkdirTemp("", "sssd") // short: socket paths are
@@ -127,7 +127,7 @@ func watchFrom(t *testing.T, behaviour string, p patience, timeout string, k *ke
 	prepare(dir)
 	m := newMonitor(list, f, conf, log.To(t.Output(), log.Mask(6)), instance)
 	s := m.services[0]
-	s.patience = p
+	s.timeouts = p
 	s.argv = []string{os.Args[0], "--logger=stderr", "--root=" + dir}
 	if behaviour == "missing" {
 		s.argv[0] = dir + "/missing"
@@ -186,7 +186,7 @@ func (w *watched) await(what string, is func(sbus.ServiceStatus) bool) sbus.Serv
 	}
 }
 
-var hasty = patience{register: 5 * time.Second, healthy: time.Minute, step: time.Millisecond, longest: 10 * time.Millisecond, kill: 5 * time.Second,
+var shortTimeouts = timeouts{register: 5 * time.Second, healthy: time.Minute, step: time.Millisecond, longest: 10 * time.Millisecond, kill: 5 * time.Second,
 	backlog: 10 * time.Millisecond, ping: 500 * time.Millisecond, hung: time.Second}
 
 func TestAResponderThatEndsIsStartedForTheNextClient(t *testing.T) {
@@ -200,7 +200,7 @@ func TestAResponderThatEndsIsStartedForTheNextClient(t *testing.T) {
 		"by a signal":  {"crash", "signal: killed", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := watch(t, "obeys", hasty)
+			w := watch(t, "obeys", shortTimeouts)
 			if w.ask("hello") == "" {
 				t.Fatal("no answer")
 			}
@@ -218,7 +218,7 @@ func TestAResponderThatEndsIsStartedForTheNextClient(t *testing.T) {
 }
 
 func TestAResponderThatHangsIsReplacedAndItsWaitingClientsServed(t *testing.T) {
-	w := watch(t, "obeys", hasty)
+	w := watch(t, "obeys", shortTimeouts)
 	w.ask("hello")
 	first := w.await("it registers", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning })
 	began := time.Now()
@@ -238,7 +238,7 @@ func TestAResponderThatHangsIsReplacedAndItsWaitingClientsServed(t *testing.T) {
 }
 
 func TestAResponderThatDoesNotRegisterIsEnded(t *testing.T) {
-	p := hasty
+	p := shortTimeouts
 	p.register = 50 * time.Millisecond
 	w := watch(t, "is silent", p)
 	c, err := net.Dial("unix", w.path)
@@ -253,7 +253,7 @@ func TestAResponderThatDoesNotRegisterIsEnded(t *testing.T) {
 }
 
 func TestAResponderThatDiesAtOnceIsTriedForEver(t *testing.T) {
-	w := watch(t, "dies", hasty)
+	w := watch(t, "dies", shortTimeouts)
 	for range 20 {
 		if got := w.ask("hello"); got != "unavailable" {
 			t.Fatalf("answered %q", got)
@@ -271,7 +271,7 @@ func TestTheBackOffGrowsToItsLimit(t *testing.T) {
 	for failures, want := range map[int]time.Duration{
 		0: 0, 1: 0, 2: 2 * time.Second, 3: 4 * time.Second, 15: 28 * time.Second, 16: 30 * time.Second, 1000: 30 * time.Second,
 	} {
-		s := &service{failures: failures, patience: usual}
+		s := &service{failures: failures, timeouts: defaultTimeouts}
 		if got := s.backOff(); got != want {
 			t.Errorf("after %d failures in a row: %v, want %v", failures, got, want)
 		}
@@ -279,7 +279,7 @@ func TestTheBackOffGrowsToItsLimit(t *testing.T) {
 }
 
 func TestAnExitIsNotHeldAgainstAHealthyResponder(t *testing.T) {
-	s := &service{patience: usual, log: log.Discard(), registered: make(chan struct{})}
+	s := &service{timeouts: defaultTimeouts, log: log.Discard(), registered: make(chan struct{})}
 	for range 5 {
 		s.ended(time.Second, fmt.Errorf("exit status 1"))
 	}
@@ -290,7 +290,7 @@ func TestAnExitIsNotHeldAgainstAHealthyResponder(t *testing.T) {
 }
 
 func TestARegistrationBelongsToTheServicesProcess(t *testing.T) {
-	s := &service{descriptor: fakeDescriptor(), claim: "/nonexistent", log: log.Discard(), pid: 4711, arrived: make(chan struct{})}
+	s := &service{descriptor: fakeDescriptor(), claim: "/nonexistent", log: log.Discard(), pid: 4711, nextRegistration: make(chan struct{})}
 	if _, err := s.register(sbus.Caller{PID: 4712}); err == nil {
 		t.Error("another process may register")
 	}

@@ -13,8 +13,8 @@ import (
 // find this one.
 const findTime = 3 * time.Second
 
-// standing is what a responder that runs from before says of itself.
-type standing struct {
+// condition is what a responder that runs from before says of itself.
+type condition struct {
 	answers  bool
 	volatile bool // it has the only copy of something in its memory
 	current  bool // all of the configuration is in force
@@ -27,11 +27,11 @@ type standing struct {
 // cannot be had, is ended, and the next client starts another; but not one that
 // has the only copy of something in its memory.
 func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
-	survivor, patience := s.survivor(kept)
-	var found standing
-	s.takePossession(survivor)
+	survivor, timeout := s.survivor(kept)
+	var found condition
+	s.adopt(survivor)
 	if survivor != nil {
-		found = m.refresh(ctx, s, survivor, patience)
+		found = m.refresh(ctx, s, survivor, timeout)
 		if s.systemd && ctx.Err() != nil { // it is systemd's, and goes on without us
 			survivor.Close()
 			return nil
@@ -52,18 +52,18 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 		}
 	}
 	if survivor != nil {
-		m.decide(ctx, s, survivor, found, keep)
+		m.replaceOrKeep(ctx, s, survivor, found, keep)
 	}
 	return nil
 }
 
-// decide ends a responder that runs from before, or lets it go on.
-func (m *monitor) decide(ctx context.Context, s *service, survivor *linux.Process, found standing, keep bool) {
+// replaceOrKeep ends a responder that runs from before, or lets it go on.
+func (m *monitor) replaceOrKeep(ctx context.Context, s *service, survivor *linux.Process, found condition, keep bool) {
 	if !keep {
-		v := verdict{"it runs from before this start of sssd", s.seconds("force_timeout")}
+		v := termination{"it runs from before this start of sssd", s.seconds("force_timeout")}
 		switch {
 		case !found.answers:
-			v = verdict{"it runs from before this start of sssd and does not answer", s.patience.hung}
+			v = termination{"it runs from before this start of sssd and does not answer", s.timeouts.hung}
 		case found.replaced:
 			v.reason = "its program was replaced"
 		}
@@ -106,7 +106,7 @@ func (s *service) survivor(kept *kept) (*linux.Process, time.Duration) {
 		p.Close()
 		return nil, 0
 	}
-	return p, s.patience.register
+	return p, s.timeouts.register
 }
 
 // holder returns the process with the number if it holds the service's claim,
@@ -120,15 +120,15 @@ func (s *service) holder(pid int) *linux.Process {
 	return p
 }
 
-// endStray ends a responder that nobody supervises: it was started by an sssd
+// endUnsupervised ends a responder that nobody supervises: it was started by an sssd
 // that died before it had its claim, or by hand.
-func (s *service) endStray(ctx context.Context, pid int) {
+func (s *service) endUnsupervised(ctx context.Context, pid int) {
 	p := s.holder(pid)
 	if p == nil {
 		return
 	}
 	defer p.Close()
-	s.terminate(ctx, p, verdict{"this sssd has not started it", s.seconds("force_timeout")})
+	s.terminate(ctx, p, termination{"this sssd has not started it", s.seconds("force_timeout")})
 	if held := s.held(); held != nil {
 		_, _ = held.restore() // it may have bound its own socket over ours; else the guard sees to it
 	}
@@ -145,14 +145,14 @@ func (s *service) release(pid int) {
 
 // refresh waits for a survivor to find the bus, has it take over the live
 // options, and returns what it then says of itself.
-func (m *monitor) refresh(ctx context.Context, s *service, survivor *linux.Process, patience time.Duration) (found standing) {
+func (m *monitor) refresh(ctx context.Context, s *service, survivor *linux.Process, timeout time.Duration) (found condition) {
 	living, stop := whileLives(ctx, survivor)
 	defer stop()
-	living, cancel := context.WithTimeout(living, patience)
+	living, cancel := context.WithTimeout(living, timeout)
 	defer cancel()
 	peer := s.awaitPeer(living)
 	if peer == 0 {
-		return standing{}
+		return condition{}
 	}
 	_, err := m.bus.Call(living, peer, sbus.ServicePath, sbus.ServiceInterface, "Reload")
 	if err != nil {

@@ -17,8 +17,8 @@ func refusal(in []byte) ([]byte, int) {
 }
 
 func TestClientsOfAResponderThatCannotStartGetAnError(t *testing.T) {
-	patient := hasty
-	patient.step, patient.longest = usual.longest, usual.longest
+	patient := shortTimeouts
+	patient.step, patient.longest = defaultTimeouts.longest, defaultTimeouts.longest
 	for name, behaviour := range map[string]string{"it dies at once": "dies", "its program is missing": "missing"} {
 		t.Run(name, func(t *testing.T) {
 			w := watch(t, behaviour, patient)
@@ -34,7 +34,7 @@ func TestClientsOfAResponderThatCannotStartGetAnError(t *testing.T) {
 }
 
 func TestClientsOfAResponderThatCrashesWaitForTheNext(t *testing.T) {
-	w := watch(t, "obeys", hasty)
+	w := watch(t, "obeys", shortTimeouts)
 	for range 5 { // so that it backs off
 		w.ask("hello")
 		w.await("it registers", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning })
