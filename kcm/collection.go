@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -302,12 +301,8 @@ func (c *collection) newName(s *state, random io.Reader) (string, error) {
 
 // generated reports whether newName has returned this name.
 func (c *collection) generated(name []byte) bool {
-	owner, digits, _ := strings.Cut(string(name), ":")
-	n, err := strconv.ParseUint(digits, 10, 32)
-	if err != nil || owner != strconv.FormatUint(uint64(c.uid), 10) || digits != strconv.FormatUint(n, 10) {
-		return false
-	}
+	n, numbered := numberOf(c.uid, name)
 	c.naming.Lock()
 	defer c.naming.Unlock()
-	return c.firstNumber < uint32(n) && uint32(n) <= c.lastName
+	return numbered && c.firstNumber < n && n <= c.lastName
 }

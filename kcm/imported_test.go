@@ -114,3 +114,14 @@ func TestAnImportThatFailsSaysSoAndCanBeRepeated(t *testing.T) {
 	r.sssd.Store(nil)
 	r.mustImport(false, imported{})
 }
+
+func TestNumberedCachesOfSSSDAreOfLogins(t *testing.T) {
+	for cacheName, want := range map[string]bool{
+		"1000:5": true, "1000:99998": true, "1000": false, "1000:": false, "1000:cron": false, "1000:05": false, "1000:5x": false, "1000:4294967296": false,
+	} {
+		c, err := importedCache(1000, ldb.Cache{Name: cacheName, Principal: princ("alice@" + realm)}, 7)
+		if err != nil || c.generated != want {
+			t.Errorf("%s: generated is %t, want %t (%v)", cacheName, c != nil && c.generated, want, err)
+		}
+	}
+}

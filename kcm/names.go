@@ -3,6 +3,7 @@ package kcm
 import (
 	"bytes"
 	"strconv"
+	"strings"
 )
 
 // maxName bounds the names of caches.
@@ -37,6 +38,15 @@ func mayCreate(uid uint32, name []byte) bool {
 		return false
 	}
 	return uid == rootUID || ownerOf(name) == uid
+}
+
+// numberOf returns the number in a name like those that GEN_NEW makes for a user:
+// UID:NUMBER.
+func numberOf(uid uint32, name []byte) (n uint32, ok bool) {
+	owner, digits, _ := strings.Cut(string(name), ":")
+	number, err := strconv.ParseUint(digits, 10, 32)
+	ok = err == nil && owner == strconv.FormatUint(uint64(uid), 10) && digits == strconv.FormatUint(number, 10)
+	return uint32(number), ok
 }
 
 // firstName is the name that the first cache of a user should get.
