@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 func testOptions() Options {
@@ -233,4 +235,57 @@ func TestReadersAndAWriterDoNotDisturbEachOther(t *testing.T) {
 	}
 	close(stop)
 	readers.Wait()
+}
+
+// TestAJournalOfTheVersionBeforeIsRead: that wrote the short form of the
+// position always, and its entries from the front of the file.
+func TestAJournalOfTheVersionBeforeIsRead(t *testing.T) {
+	e := newEngine(t, testOptions())
+	model := map[string]string{}
+	for i := range 5 {
+		name := fmt.Sprint("grp0 ", i)
+		model[name] = "x"
+		put(t, e, false, map[string]string{name: "x"})
+	}
+	salt, generation := e.salt, e.journal.at.generation
+	if err := e.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(e.path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(Head)).Put([]byte(positionName), position{generation: generation}.encode(salt))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		e = open(t, e.path, testOptions())
+		sameAs(t, e, model, "")
+		put(t, e, false, map[string]string{"grp0 new": "x"})
+		model["grp0 new"] = "x"
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestAClosedFileHasTheShortForm: a version before this one can open it.
+func TestAClosedFileHasTheShortForm(t *testing.T) {
+	e := newEngine(t, testOptions())
+	put(t, e, false, map[string]string{"grp0 a": "x"})
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = open(t, e.path, testOptions())
+	if err := e.View(func(v *View) error {
+		if b := v.Get(Head, []byte(positionName)); len(b) != closedLen+journalSum {
+			t.Errorf("the position has %d bytes", len(b))
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
