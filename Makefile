@@ -1,9 +1,28 @@
 # make run, make test, make build, make bench, make install use-kcm: see README.md.
 VERSION := 0.1.0
 export CGO_ENABLED ?= 0
-GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd'
-PROGRAMS = ./cmd/sssd ./cmd/sssctl $(patsubst %/main.go,./%,$(wildcard */sssd_*/main.go))
+GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd -X gosssd/layout.form=$(FORM)'
+RESPONDERS = $(patsubst %/main.go,./%,$(wildcard */sssd_*/main.go))
+
+# FORM is whole or beside: see package layout, which a test compares with this.
+FORM = whole
+ifeq ($(FORM),whole)
 BIN = bin
+monitor = sssd
+tool = sssctl
+monitordir = $(sbindir)
+UNITS = sssd.service
+PAGES = sssd.8 sssctl.8 sssd.conf.5
+else ifeq ($(FORM),beside)
+BIN = bin/beside
+monitor = gosssd
+tool = gosssctl
+monitordir = $(libexecdir)/gosssd
+UNITS = gosssd.service
+PAGES =
+else
+$(error FORM is whole or beside, not $(FORM))
+endif
 
 # What sssd reads and writes is below /etc, /run and /var whatever the prefix.
 DESTDIR =
@@ -18,18 +37,22 @@ fishcompdir = $(datadir)/fish/vendor_completions.d
 unitdir = $(prefix)/lib/systemd/system
 
 build:
-	go build $(GOFLAGS_BUILD) -o $(BIN)/ $(PROGRAMS)
+	mkdir -p $(BIN)
+	go build $(GOFLAGS_BUILD) -o $(BIN)/$(monitor) ./cmd/sssd
+	go build $(GOFLAGS_BUILD) -o $(BIN)/$(tool) ./cmd/sssctl
+	go build $(GOFLAGS_BUILD) -o $(BIN)/ $(RESPONDERS)
 
 # Directories that exist keep their modes. sssd_be is of SSSD's own packages.
 install: build
-	@if [ -e '$(DESTDIR)$(libexecdir)/sssd/sssd_be' ] && [ '$(REPLACE_SSSD)' != yes ]; then \
+	@if [ $(FORM) = whole ] && [ -e '$(DESTDIR)$(libexecdir)/sssd/sssd_be' ] && [ '$(REPLACE_SSSD)' != yes ]; then \
 	  echo "install: SSSD's own sssd is installed here. This build would take its place, and there would be no" >&2; \
 	  echo "users, logins and sudo rules of its domains any more: see README.md, or set REPLACE_SSSD=yes" >&2; exit 1; \
 	fi
-	install -D -t '$(DESTDIR)$(sbindir)' $(BIN)/sssd $(BIN)/sssctl
-	install -D -t '$(DESTDIR)$(libexecdir)/sssd' $(patsubst %,$(BIN)/%,$(filter sssd_%,$(notdir $(PROGRAMS))))
-	for unit in packaging/systemd/*.socket packaging/systemd/*.service; do \
-	  sed -e 's|@sbindir@|$(sbindir)|; s|@libexecdir@|$(libexecdir)|' \
+	install -D -t '$(DESTDIR)$(monitordir)' $(BIN)/$(monitor)
+	install -D -t '$(DESTDIR)$(sbindir)' $(BIN)/$(tool)
+	install -D -t '$(DESTDIR)$(libexecdir)/sssd' $(patsubst %,$(BIN)/%,$(notdir $(RESPONDERS)))
+	for unit in packaging/systemd/sssd-*.socket packaging/systemd/sssd-*.service $(patsubst %,packaging/systemd/%,$(UNITS)); do \
+	  sed -e 's|@monitordir@|$(monitordir)|; s|@libexecdir@|$(libexecdir)|; s|^@$(FORM)@||; /^@whole@/d; /^@beside@/d' \
 	    -e '/^@hardening@$$/r packaging/systemd/hardening' -e '/^@hardening@$$/d' \
 	    "$$unit" | install -D -m 644 /dev/stdin '$(DESTDIR)$(unitdir)'/"$${unit##*/}" || exit 1; \
 	done
@@ -40,11 +63,11 @@ install: build
 	else \
 	  install -D -m 644 packaging/logrotate '$(DESTDIR)/etc/logrotate.d/sssd'; \
 	fi
-	for shell in bash zsh fish; do $(BIN)/sssctl completion $$shell >$(BIN)/sssctl.$$shell || exit 1; done
-	install -D -m 644 $(BIN)/sssctl.bash '$(DESTDIR)$(bashcompdir)/sssctl'
-	install -D -m 644 $(BIN)/sssctl.zsh '$(DESTDIR)$(zshcompdir)/_sssctl'
-	install -D -m 644 $(BIN)/sssctl.fish '$(DESTDIR)$(fishcompdir)/sssctl.fish'
-	for page in packaging/man/*.[1-8]; do \
+	for shell in bash zsh fish; do $(BIN)/$(tool) completion $$shell >$(BIN)/$(tool).$$shell || exit 1; done
+	install -D -m 644 $(BIN)/$(tool).bash '$(DESTDIR)$(bashcompdir)/$(tool)'
+	install -D -m 644 $(BIN)/$(tool).zsh '$(DESTDIR)$(zshcompdir)/_$(tool)'
+	install -D -m 644 $(BIN)/$(tool).fish '$(DESTDIR)$(fishcompdir)/$(tool).fish'
+	for page in packaging/man/sssd-*.[1-8] $(patsubst %,packaging/man/%,$(PAGES)); do \
 	  install -D -m 644 -t '$(DESTDIR)$(mandir)'/man"$${page##*.}" "$$page" || exit 1; \
 	done
 	while read -r mode dir; do \
