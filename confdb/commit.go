@@ -150,8 +150,8 @@ func lockDir(path string) (*os.File, error) {
 		if err == nil {
 			return dir, nil
 		}
-		if err != unix.EINTR {
-			dir.Close()
+		if !errors.Is(err, unix.EINTR) {
+			_ = dir.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 	}

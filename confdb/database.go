@@ -135,7 +135,7 @@ func cutGeneration(data []byte) (line string, number uint64, rest []byte, ok boo
 
 func checksum(generation string, text []byte) string {
 	sum := sha256.New()
-	io.WriteString(sum, magic+generation)
+	_, _ = io.WriteString(sum, magic+generation)
 	sum.Write(text)
 	return hex.EncodeToString(sum.Sum(nil))
 }

@@ -120,7 +120,7 @@ func addAnchor(pool *x509.CertPool, anchor string) error {
 	case "ENV":
 		return addAnchor(pool, os.Getenv(path))
 	default:
-		return fmt.Errorf("%q, expected FILE:, DIR: or ENV:", anchor)
+		return fmt.Errorf("%q is not FILE:PATH, DIR:PATH or ENV:NAME", anchor)
 	}
 	found := false
 	for _, file := range files {

@@ -219,7 +219,7 @@ func TestAKDCProxy(t *testing.T) {
 	if _, err := realmsOf(t, url).Renew(t.Context(), tgt, 0); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a proxy that nobody vouches for: %v", err)
 	}
-	if _, err := realmsOf(t, url+"\n\t\thttp_anchors = PKCS11:x").Renew(t.Context(), tgt, 0); err == nil || !strings.Contains(err.Error(), "expected FILE:, DIR: or ENV:") {
+	if _, err := realmsOf(t, url+"\n\t\thttp_anchors = PKCS11:x").Renew(t.Context(), tgt, 0); err == nil || !strings.Contains(err.Error(), "is not FILE:PATH, DIR:PATH or ENV:NAME") {
 		t.Error(err)
 	}
 	url, authority = proxy(t, func([]byte) []byte { return []byte("busy") })

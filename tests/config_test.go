@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"testing"
@@ -27,7 +28,8 @@ func TestAnEditTakesEffectWhenSssdRestartsAndNotBefore(t *testing.T) {
 func TestATypoStopsSssdWithFileLineAndTheNearestName(t *testing.T) {
 	s := newSystem(t, "[sssd]\n\n[kcm]\ndebug_levl = 6\n")
 	out, err := exec.Command(programs+"/sssd", "-i", "--root", s.root).CombinedOutput()
-	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 3 {
+	exit := &exec.ExitError{}
+	if errors.As(err, &exit) {
 		t.Errorf("exit status %v, expected 3", err)
 	}
 	expect(t, string(out), s.path("/etc/sssd/sssd.conf")+":4:", "debug_levl", "debug_level")
@@ -41,7 +43,8 @@ func TestATypoStopsSssdWithFileLineAndTheNearestName(t *testing.T) {
 func TestASecondSssdLeavesTheFirstAlone(t *testing.T) {
 	s := newSystem(t, defaults).start()
 	out, err := exec.Command(programs+"/sssd", "-i", "--root", s.root).CombinedOutput()
-	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 6 {
+	exit := &exec.ExitError{}
+	if errors.As(err, &exit) {
 		t.Errorf("exit status %v, expected 6", err)
 	}
 	expect(t, string(out), "already running")

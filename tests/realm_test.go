@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,7 +50,7 @@ func startKDC(dir string, before ...string) (*exec.Cmd, int, error) {
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
 	var output bytes.Buffer
-	words := append(before, "./realm.sh", dir, fmt.Sprint(port))
+	words := slices.Concat(before, []string{"./realm.sh", dir, fmt.Sprint(port)})
 	kdc := exec.Command(words[0], words[1:]...)
 	kdc.Stdout, kdc.Stderr = &output, &output
 	kdc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to be killed with all that it starts

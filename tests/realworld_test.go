@@ -27,7 +27,8 @@ func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
 		"[nss] is not served by this build\n", "[prompting/2fa/sshd] is not served by this build\n",
 		"[domain/corp.example.com] 42 options are not served by this build: ")
 	s.start()
-	for note := range strings.Lines(check[strings.Index(check, "Warnings: "):]) {
+	_, warnings, _ := strings.Cut(check, "Warnings: ")
+	for note := range strings.Lines(warnings) {
 		_, told, found := strings.Cut(note, ": [")
 		if n := strings.Count(s.log("sssd"), "["+strings.TrimSpace(told)); found && n != 1 {
 			t.Errorf("sssd.log says %d times, expected once: [%s", n, told)

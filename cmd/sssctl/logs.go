@@ -92,7 +92,7 @@ func openLog(path string, flags int) (*os.File, os.FileInfo, error) {
 		err = fmt.Errorf("%s is not a regular file", path)
 	}
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, nil, err
 	}
 	return file, info, nil

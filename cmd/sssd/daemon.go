@@ -24,7 +24,7 @@ const (
 // to know nothing of it.
 func isDaemonChild() bool {
 	_, is := os.LookupEnv(daemonVariable)
-	os.Unsetenv(daemonVariable)
+	_ = os.Unsetenv(daemonVariable)
 	if is {
 		unix.CloseOnExec(daemonPipe)
 	}
@@ -49,7 +49,7 @@ func daemonize() int {
 	cmd.Stderr = os.Stderr // until ready: errors of the start are for the caller
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
-	writer.Close()
+	_ = writer.Close()
 	if err != nil {
 		return fail(exitServer, err)
 	}
@@ -65,10 +65,10 @@ func daemonize() int {
 func detach() {
 	parent := os.NewFile(daemonPipe, "parent")
 	_, _ = parent.Write([]byte{'1'})
-	parent.Close()
+	_ = parent.Close()
 	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
 		_ = unix.Dup3(int(null.Fd()), int(os.Stderr.Fd()), 0)
-		null.Close()
+		_ = null.Close()
 	}
 }
 

@@ -34,7 +34,7 @@ type kept struct {
 // keptFromBefore tells once what there is; children are to know nothing of it.
 func keptFromBefore() *kept {
 	text := os.Getenv(keptVariable)
-	os.Unsetenv(keptVariable)
+	_ = os.Unsetenv(keptVariable)
 	k := &kept{}
 	if json.Unmarshal([]byte(text), k) != nil {
 		return &kept{}

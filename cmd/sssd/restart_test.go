@@ -106,7 +106,7 @@ func TestAHungResponderIsNoticedByAClientThatWaits(t *testing.T) {
 	w := watchFrom(t, "obeys", shortTimeouts, "1000", &kept{}, func(string) {}) // pings would take an hour
 	w.ask("hello")
 	first := w.await("it registers", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning })
-	go w.ask("hang")
+	w.send("hang")
 	w.await("it is stopped", func(sbus.ServiceStatus) bool { return stateOf(first.PID) == "T" })
 	if w.ask("hello") == "" {
 		t.Error("the client that waits is not answered")

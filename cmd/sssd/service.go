@@ -287,7 +287,7 @@ func (s *service) hold(kept *kept) error {
 	s.socket = held
 	s.mu.Unlock()
 	if old != nil {
-		old.file.Close()
+		_ = old.file.Close()
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func (s *socket) restore() (restored bool, err error) {
 func (s *socket) taken() bool {
 	c, err := net.Dial("unix", s.path)
 	if err == nil {
-		c.Close()
+		_ = c.Close()
 	}
 	info, statErr := os.Lstat(s.path)
 	return !errors.Is(err, unix.ECONNREFUSED) || statErr == nil && info.Mode().Type() != fs.ModeSocket
@@ -159,5 +159,5 @@ func duplicate(conn syscall.Conn) (fd int, err error) {
 func (s *socket) close() {
 	_ = os.Remove(s.path)
 	_ = os.Remove(spare(s.path))
-	s.file.Close()
+	_ = s.file.Close()
 }

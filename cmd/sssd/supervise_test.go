@@ -172,6 +172,19 @@ func (w *watched) ask(line string) string {
 	return strings.TrimSpace(answer)
 }
 
+// send sends a line to which no answer is expected.
+func (w *watched) send(line string) {
+	w.t.Helper()
+	c, err := net.Dial("unix", w.path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.Close() })
+	if _, err := io.WriteString(c, line+"\n"); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // await waits until the status is as it should be.
 func (w *watched) await(what string, is func(sbus.ServiceStatus) bool) sbus.ServiceStatus {
 	w.t.Helper()
@@ -222,7 +235,7 @@ func TestAResponderThatHangsIsReplacedAndItsWaitingClientsServed(t *testing.T) {
 	w.ask("hello")
 	first := w.await("it registers", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning })
 	began := time.Now()
-	go w.ask("hang")
+	w.send("hang")
 	w.await("it is stopped", func(sbus.ServiceStatus) bool {
 		state, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", first.PID))
 		return strings.Contains(string(state), ") T ")

@@ -6,6 +6,7 @@ package kdctest
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -140,7 +141,8 @@ func (k *KDC) Answer(request []byte) []byte {
 	k.Requests.Add(1)
 	reply, err := k.renew(request)
 	if err != nil {
-		refusal, isRefusal := err.(messages.KRBError)
+		var refusal messages.KRBError
+		isRefusal := errors.As(err, &refusal)
 		if !isRefusal {
 			refusal = messages.NewKRBError(k.tgs, k.Realm, errorcode.KRB_ERR_GENERIC, err.Error())
 		}

@@ -243,7 +243,7 @@ func buildOracle(t *testing.T) string {
 
 func FuzzLoad(f *testing.F) {
 	f.Add("[libdefaults]\n default_realm = R\n[realms]\n R = {\n kdc = \"a\\n\"\n }*\n")
-	f.Fuzz(func(t *testing.T, text string) {
+	f.Fuzz(func(_ *testing.T, text string) {
 		root := &node{section: true}
 		if strings.Contains(text, "include") {
 			return // of other files of this machine

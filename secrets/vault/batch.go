@@ -51,29 +51,29 @@ func (b *batch) end(made bool) {
 // owner returns an owner for changing. The records of one whose records were
 // not checked since the file was opened are checked first, since a change
 // would hide that something is amiss.
-func (b *batch) owner(id ownerID) (o *owner, refused, failed error) {
+func (b *batch) owner(id ownerID) (*owner, error) {
 	if o := b.owners[id]; o != nil {
-		return o, nil, nil
+		return o, nil
 	}
 	if b.records.Get(engine.Head, []byte(hivePrefix+id.hive)) == nil {
 		b.hives[id.hive] = true // a hive that the head does not list would be taken for damage
 	}
 	sum, err := b.summary(id)
 	if err != nil {
-		return nil, err, nil
+		return nil, err
 	}
 	if b.file.cache[id] == nil {
 		if err := b.verify(id); err != nil {
-			return nil, err, nil
+			return nil, err
 		}
 		if len(b.file.cache) >= maxUnits {
 			clear(b.file.cache)
 		}
 		b.file.cache[id] = &units{}
 	}
-	o = &owner{id: id, summary: sum, before: sum}
+	o := &owner{id: id, summary: sum, before: sum}
 	b.owners[id] = o
-	return o, nil, nil
+	return o, nil
 }
 
 // put stores a record, or deletes it.

@@ -62,7 +62,7 @@ func commitNumbers(v *Vault, commits int) error {
 				last := fmt.Sprint("big ", n%5)
 				err = h.Commit(ctx, uid, map[string][]byte{"a": value, "b": value, last: make([]byte, 100*(n%40))})
 				if err == nil {
-					os.Stdout.WriteString(fmt.Sprintf("%d %d\n", uid, n))
+					fmt.Fprintf(os.Stdout, "%d %d\n", uid, n)
 				}
 			}
 			failures <- err

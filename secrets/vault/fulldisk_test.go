@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -21,11 +22,11 @@ func TestOnAFullDiskUsersReadLogInAndDelete(t *testing.T) {
 	if os.Geteuid() != 0 {
 		namespace = []string{"-r", "-m"}
 	}
-	mount := append(namespace, "sh", "-c", `mount -t tmpfs -o size=24m,mode=700 tmpfs "$1"`, "sh", dir)
+	mount := slices.Concat(namespace, []string{"sh", "-c", `mount -t tmpfs -o size=24m,mode=700 tmpfs "$1"`, "sh", dir})
 	if out, err := exec.Command("unshare", mount...).CombinedOutput(); err != nil {
 		t.Skipf("the test needs to mount a small file system: %v: %s", err, out)
 	}
-	run := append(namespace, "sh", "-c", `mount -t tmpfs -o size=24m,mode=700 tmpfs "$2" && exec "$1" "$2"`, "sh", os.Args[0], dir)
+	run := slices.Concat(namespace, []string{"sh", "-c", `mount -t tmpfs -o size=24m,mode=700 tmpfs "$2" && exec "$1" "$2"`, "sh", os.Args[0], dir})
 	child := exec.Command("unshare", run...)
 	child.Env = append(os.Environ(), childVariable+"=full")
 	if out, err := child.CombinedOutput(); err != nil {
@@ -34,9 +35,9 @@ func TestOnAFullDiskUsersReadLogInAndDelete(t *testing.T) {
 }
 
 // login is what a user's login stores.
-func login(n int) map[string][]byte {
+func login() map[string][]byte {
 	return map[string][]byte{
-		fmt.Sprint("ccache/", n): make([]byte, 100), fmt.Sprint("ccache/", n, "/0"): make([]byte, 1500), "default": make([]byte, 16),
+		"ccache/0": make([]byte, 100), "ccache/0/0": make([]byte, 1500), "default": make([]byte, 16),
 	}
 }
 
@@ -50,7 +51,7 @@ func onAFullDisk(dir string) error {
 	if err := v.Hive("kcm").Commit(ctx, 1, before); err != nil {
 		return err
 	}
-	if err := v.Hive("kcm").Commit(ctx, 2, login(0)); err != nil {
+	if err := v.Hive("kcm").Commit(ctx, 2, login()); err != nil {
 		return err
 	}
 	if err := fill(filepath.Join(dir, "filler")); err != nil {
@@ -58,7 +59,7 @@ func onAFullDisk(dir string) error {
 	}
 	same := func(when string) error {
 		if all, err := v.Hive("kcm").Load(ctx, 1); err != nil || !sameRecords(all, before) {
-			return fmt.Errorf("%s: the records read as something else, %v", when, err)
+			return fmt.Errorf("%s: the records read as something else, %w", when, err)
 		}
 		return nil
 	}
@@ -97,7 +98,7 @@ func onAFullDisk(dir string) error {
 	if err := v.Hive("kcm").Discard(ctx, 1); err != nil {
 		return fmt.Errorf("a large user cannot be discarded: %w", err)
 	}
-	if err := v.Hive("kcm").Commit(ctx, 4, login(0)); err != nil {
+	if err := v.Hive("kcm").Commit(ctx, 4, login()); err != nil {
 		return fmt.Errorf("a login with the reserve free again: %w", err)
 	}
 	if err := os.Remove(filepath.Join(dir, "filler")); err != nil {
@@ -130,10 +131,10 @@ func refused(v *Vault, what string, uid uint32, changes map[string][]byte) error
 	var full interface{ Full() bool }
 	if !errors.Is(err, ErrFull) || !errors.As(err, &full) || !full.Full() || !errors.Is(err, unix.ENOSPC) ||
 		!bytes.Contains([]byte(err.Error()), []byte(v.path)) {
-		return fmt.Errorf("%s on a full disk: %v", what, err)
+		return fmt.Errorf("%s on a full disk: %w", what, err)
 	}
 	if all, err := v.Hive("kcm").Load(ctx, uid); err != nil || len(all) != 0 {
-		return fmt.Errorf("%s on a full disk: %d records, %v", what, len(all), err)
+		return fmt.Errorf("%s on a full disk: %d records, %w", what, len(all), err)
 	}
 	return nil
 }
@@ -148,7 +149,7 @@ func loginsBesideLargeChanges(v *Vault) error {
 			if i%4 == 0 {
 				failures <- refused(v, "a large change beside others", 500+i, map[string][]byte{"big": make([]byte, 5<<20)})
 			} else {
-				failures <- v.Hive("kcm").Commit(ctx, 500+i, login(0))
+				failures <- v.Hive("kcm").Commit(ctx, 500+i, login())
 			}
 		})
 	}
@@ -178,13 +179,13 @@ func openedOnAFullDisk(dir string, v *Vault) (*Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open on a full disk: %w", err)
 	}
-	if all, err := again.Hive("kcm").Load(ctx, 501); err != nil || !sameRecords(all, login(0)) {
+	if all, err := again.Hive("kcm").Load(ctx, 501); err != nil || !sameRecords(all, login()) {
 		return nil, fmt.Errorf("what was in the journal: %d records, %w", len(all), err)
 	}
 	for i, name := range []string{"secrets.db", "secrets.db.journal"} {
 		now, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || !bytes.Equal(now, before[i]) {
-			return nil, fmt.Errorf("opening changed %s, %v", name, err)
+			return nil, fmt.Errorf("opening changed %s, %w", name, err)
 		}
 	}
 	return again, nil
@@ -193,7 +194,7 @@ func openedOnAFullDisk(dir string, v *Vault) (*Vault, error) {
 // loginsUntilFull returns how many users could log in: many, but not for ever.
 func loginsUntilFull(v *Vault) (users uint32, err error) {
 	for ; users < 20000; users++ {
-		err := v.Hive("kcm").Commit(ctx, 1000+users, login(0))
+		err := v.Hive("kcm").Commit(ctx, 1000+users, login())
 		if errors.Is(err, ErrFull) {
 			if users < 100 {
 				return 0, fmt.Errorf("only %d users could log in: %w", users, err)

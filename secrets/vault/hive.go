@@ -100,9 +100,9 @@ func (h *Hive) CommitIf(ctx context.Context, uid uint32, changes map[string][]by
 		return err
 	}
 	return h.vault.change(ctx, bytes, func(b *batch) (refused, failed error) {
-		o, refused, failed := b.owner(id)
-		if refused != nil || failed != nil {
-			return refused, failed
+		o, err := b.owner(id)
+		if err != nil {
+			return err, nil
 		}
 		if check != nil {
 			if err := check(&View{batch: b, owner: o, rule: h.rule}); err != nil {

@@ -81,7 +81,7 @@ func TestAJournalIsBroughtIntoTheDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	spoil(t, dir, func(b []byte) []byte { return nil })
+	spoil(t, dir, func(_ []byte) []byte { return nil })
 	if v := openTest(t, dir, unsynced()); numbers(t, v) != 5 {
 		t.Error("an emptied journal takes changes back")
 	}

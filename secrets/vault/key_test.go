@@ -57,16 +57,16 @@ func TestAKeyThatCannotBeUsedIsRefused(t *testing.T) {
 		spoil func(t *testing.T, key string)
 		says  string
 	}{
-		"it is missing":            {func(t *testing.T, key string) { os.Remove(key) }, "there is no key file"},
+		"it is missing":            {func(_ *testing.T, key string) { os.Remove(key) }, "there is no key file"},
 		"it is another one":        {func(t *testing.T, key string) { write(t, key, other, 0o600) }, "but "},
-		"the group may read it":    {func(t *testing.T, key string) { os.Chmod(key, 0o640) }, "mode 0640"},
-		"everybody may read it":    {func(t *testing.T, key string) { os.Chmod(key, 0o604) }, "mode 0604"},
+		"the group may read it":    {func(_ *testing.T, key string) { os.Chmod(key, 0o640) }, "mode 0640"},
+		"everybody may read it":    {func(_ *testing.T, key string) { os.Chmod(key, 0o604) }, "mode 0604"},
 		"it is too short":          {func(t *testing.T, key string) { write(t, key, other[1:], 0o600) }, "31 bytes"},
 		"it is too long":           {func(t *testing.T, key string) { write(t, key, append(other, 0), 0o600) }, "33 bytes"},
 		"it is empty":              {func(t *testing.T, key string) { write(t, key, nil, 0o600) }, "0 bytes"},
-		"it is a symbolic link":    {func(t *testing.T, key string) { os.Rename(key, key+"2"); os.Symlink(key+"2", key) }, "symbolic link"},
-		"it is a directory":        {func(t *testing.T, key string) { os.Remove(key); os.Mkdir(key, 0o700) }, "not a regular file"},
-		"it belongs to somebody":   {func(t *testing.T, key string) { os.Chown(key, 4711, 0) }, "belongs to uid 4711"},
+		"it is a symbolic link":    {func(_ *testing.T, key string) { os.Rename(key, key+"2"); os.Symlink(key+"2", key) }, "symbolic link"},
+		"it is a directory":        {func(_ *testing.T, key string) { os.Remove(key); os.Mkdir(key, 0o700) }, "not a regular file"},
+		"it belongs to somebody":   {func(_ *testing.T, key string) { os.Chown(key, 4711, 0) }, "belongs to uid 4711"},
 		"a key for next is there":  {func(t *testing.T, key string) { write(t, key+".new", other, 0o600); os.Remove(key) }, "but "},
 		"the one for next is open": {func(t *testing.T, key string) { write(t, key+".new", other, 0o644); os.Chmod(key+".new", 0o644) }, "mode 0644"},
 	} {

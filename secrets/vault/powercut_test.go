@@ -252,7 +252,7 @@ func afterPowerCut(dir string, before disk, events []event, random *rand.Rand) e
 	defer v.Close()
 	for uid := range uint32(crashWriters) {
 		if n, err := stored(v.Hive("kcm"), uid); err != nil || n < acknowledged[uid] {
-			return fmt.Errorf("uid %d has %d, %v, but %d was acknowledged", uid, n, err, acknowledged[uid])
+			return fmt.Errorf("uid %d has %d, %w, but %d was acknowledged", uid, n, err, acknowledged[uid])
 		}
 	}
 	return nil

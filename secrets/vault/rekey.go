@@ -210,12 +210,9 @@ func (w *resealing) owner(b *batch, id ownerID) error {
 
 // record seals one record again, or notes that its owner's are damaged.
 func (w *resealing) record(b *batch, id ownerID, name, sealed []byte) error {
-	o, refused, failed := b.owner(id)
-	if failed != nil {
-		return failed
-	}
-	if refused != nil {
-		w.damaged = refused
+	o, err := b.owner(id)
+	if err != nil {
+		w.damaged = err
 		return nil
 	}
 	b.made = true

@@ -97,7 +97,6 @@ func TestADatabaseThatWasReplacedIsOpenedAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir, v := inUse(t)
 			path := filepath.Join(dir, "secrets.db")
-			h := v.Hive("kcm")
 			if err := v.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +105,7 @@ func TestADatabaseThatWasReplacedIsOpenedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			v = openTest(t, dir, unsynced())
-			h = v.Hive("kcm")
+			h := v.Hive("kcm")
 			commit(t, h, 1, map[string][]byte{"late": []byte("3")})
 			if err := put(path, []byte("no database at all")); err != nil {
 				t.Fatal(err)

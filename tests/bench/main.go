@@ -77,7 +77,7 @@ func copyProgram(dir string) (string, error) {
 		return "", err
 	}
 	if _, err := io.Copy(to, from); err != nil {
-		to.Close()
+		_ = to.Close()
 		return "", err
 	}
 	return path, to.Close()

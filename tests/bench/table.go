@@ -87,26 +87,26 @@ func (v verdict) word() string {
 // measured is left out.
 func (b *bench) verdicts() []verdict {
 	v := &verdicts{bench: b}
-	v.ratio("reads at 1 client: 10 × SSSD", 10, "read, 1 client, per s", "gosssd secrets", "SSSD")
+	v.ratio("reads at 1 client: 10 × SSSD", 10, "read, 1 client, per s", "SSSD")
 	for _, clients := range []string{"1 client", "4 clients", "16 clients"} {
-		v.ratio("reads at "+clients+": 0.7 × limit", 0.7, "read, "+clients+", per s", "gosssd secrets", "limit")
+		v.ratio("reads at "+clients+": 0.7 × limit", 0.7, "read, "+clients+", per s", "limit")
 	}
 	v.atMost("p99 of reads at 16 clients: below 5000 µs", 5000, "read, 16 clients, p99 µs")
-	v.ratio("stores at 1 client: 4 × SSSD", 4, "store, 1 client, per s", "gosssd secrets", "SSSD")
-	v.ratio("stores at 16 clients: 20 × SSSD", 20, "store, 16 clients, per s", "gosssd secrets", "SSSD")
+	v.ratio("stores at 1 client: 4 × SSSD", 4, "store, 1 client, per s", "SSSD")
+	v.ratio("stores at 16 clients: 20 × SSSD", 20, "store, 16 clients, per s", "SSSD")
 	for _, scenario := range diskScenarios {
 		v.atLeastOf("stores in secdb at 1 client: 0.5 × "+scenario+" and fdatasync", 0.5, "store, 1 client, × "+scenario, "gosssd secdb")
 		v.atLeastOf("stores in secdb at 16 clients: 2 × "+scenario+" and fdatasync", 2, "store, 16 clients, × "+scenario, "gosssd secdb")
 	}
 	for _, clients := range []string{"1 client", "4 clients", "16 clients"} {
-		v.ratio("logins at "+clients+": 8 × SSSD", 8, "login, "+clients+", per s", "gosssd secrets", "SSSD")
+		v.ratio("logins at "+clients+": 8 × SSSD", 8, "login, "+clients+", per s", "SSSD")
 	}
 	v.atMost("flushes of a REPLACE: 1", 1.05, "flushes per replace")
-	v.growth("2000th store: at most 1.3 × the 10th", 1.3, "store as number 2000, µs", "store as number 10, µs")
+	v.growth("2000th store: at most 1.3 × the 10th", "store as number 2000, µs", "store as number 10, µs")
 	v.atMost("reading 2000 credentials: below 3 ms", 3000, "read all of 2000, µs")
-	v.growth("10th store in a crowd: at most 1.3 × without", 1.3, "store as number 10, µs (in a crowd)", "store as number 10, µs")
-	v.growth("2000th store in a crowd: at most 1.3 × without", 1.3, "store as number 2000, µs (in a crowd)", "store as number 2000, µs")
-	v.growth("reading 2000 in a crowd: at most 1.3 × without", 1.3, "read all of 2000, µs (in a crowd)", "read all of 2000, µs")
+	v.growth("10th store in a crowd: at most 1.3 × without", "store as number 10, µs (in a crowd)", "store as number 10, µs")
+	v.growth("2000th store in a crowd: at most 1.3 × without", "store as number 2000, µs (in a crowd)", "store as number 2000, µs")
+	v.growth("reading 2000 in a crowd: at most 1.3 × without", "read all of 2000, µs (in a crowd)", "read all of 2000, µs")
 	v.atMost("memory when idle: at most 12 MB", 12/1.048576, "memory when idle, MiB")
 	v.atMost("memory after the load: at most 32 MB", 32/1.048576, "memory after the load, MiB")
 	v.atMost("memory after 2000 credentials: at most 32 MB", 32/1.048576, "memory after 2000 credentials, MiB")
@@ -132,8 +132,8 @@ func (v *verdicts) add(want string, got float64, met bool) {
 
 // ratio is the median of the rounds' ratios, since a machine that is slow for a
 // while is so for all servers of a round.
-func (v *verdicts) ratio(want string, least float64, row, server, to string) {
-	mine, others := v.values(row, server), v.values(row, to)
+func (v *verdicts) ratio(want string, least float64, row, to string) {
+	mine, others := v.values(row, ourDefault), v.values(row, to)
 	if len(mine) == 0 || len(mine) != len(others) {
 		return
 	}
@@ -160,7 +160,8 @@ func (v *verdicts) atMostOf(want string, most float64, row, server string) {
 	}
 }
 
-func (v *verdicts) growth(want string, most float64, row, base string) {
+func (v *verdicts) growth(want, row, base string) {
+	const most = 1.3
 	got, ok := v.value(row, ourDefault)
 	before, okBefore := v.value(base, ourDefault)
 	if ok && okBefore {

@@ -131,12 +131,12 @@ func (s *Server) list(w http.ResponseWriter, path string) {
 	_ = json.NewEncoder(w).Encode(names)
 }
 
-func (s *Server) create(w http.ResponseWriter, path string, new secret) {
+func (s *Server) create(w http.ResponseWriter, path string, value secret) {
 	if _, exists := s.stored[path]; exists {
 		http.Error(w, "already there", http.StatusConflict)
 		return
 	}
-	s.stored[path] = new
+	s.stored[path] = value
 	w.WriteHeader(http.StatusCreated)
 }
 

@@ -99,7 +99,7 @@ func lockFile(path string, opts Options) (*os.File, error) {
 		if err == nil && isAt(disk, path) {
 			return disk, nil
 		}
-		disk.Close()
+		_ = disk.Close()
 		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}

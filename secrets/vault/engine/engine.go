@@ -93,7 +93,7 @@ type Engine struct {
 
 // Create makes a file with what fill puts into it. A file that is already at
 // path is left alone; the error then is fs.ErrExist.
-func Create(path string, opts Options, fill func(d *Draft, salt []byte) error) error {
+func Create(path string, _ Options, fill func(d *Draft, salt []byte) error) error {
 	return linux.Create(path, 0o600, func(f *os.File) error {
 		db, err := openUnnamed(f)
 		if err != nil {

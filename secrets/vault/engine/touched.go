@@ -91,7 +91,7 @@ func identifyOpen(f *os.File) (identity, error) {
 }
 
 func identityOf(st *unix.Stat_t) identity {
-	return identity{fileID{uint64(st.Dev), st.Ino}, st.Size}
+	return identity{fileID{st.Dev, st.Ino}, st.Size}
 }
 
 // unwritten notices that somebody else wrote to the file: what the database
