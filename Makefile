@@ -87,9 +87,15 @@ test: build
 	mkdir -p build
 	tests/unchanged.sh before build/machine
 	tests/setup.sh
-	go vet ./...
+	$(MAKE) lint
 	CGO_ENABLED=1 go test -race -count=1 -timeout 20m ./...
 	tests/unchanged.sh after build/machine
+
+# The linter is pinned in tests/lint/go.mod; its rules are in .golangci.yml.
+lint:
+	cd tests/lint && go build -ldflags '-s -w' -o ../../build/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	go vet ./...
+	build/golangci-lint run ./...
 
 bench: build
 	tests/setup.sh
@@ -100,4 +106,4 @@ bench: build
 clean:
 	rm -rf bin build
 
-.PHONY: build install use-kcm run test bench clean
+.PHONY: build install use-kcm run test lint bench clean
