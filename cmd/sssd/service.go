@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -202,10 +204,11 @@ func (s *service) ended(lived time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	orderly := err == nil && s.registered == nil
-	if s.registered != nil || s.pid == 0 { // or could not even be executed
-		s.unstarted++
-	} else {
+	switch {
+	case s.registered == nil && s.pid != 0:
 		s.unstarted = 0
+	case !killed(err): // somebody's kill says nothing about the next start
+		s.unstarted++
 	}
 	s.lastExit = "exit status 0"
 	if err != nil {
@@ -227,6 +230,16 @@ func (s *service) ended(lived time.Duration, err error) {
 		close(s.registered)
 	}
 	s.pid, s.peer, s.registered = 0, 0, nil
+}
+
+// killed reports whether a child ended by SIGKILL.
+func killed(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // adoptedEnded records that a process of an earlier sssd has ended. How it did
@@ -256,6 +269,14 @@ func exitError(status unix.WaitStatus) error {
 		return fmt.Errorf("exit status %d", status.ExitStatus())
 	}
 	return nil
+}
+
+// notStarted counts a process that has to be ended before it has registered:
+// its clients have waited long enough, whatever ends it.
+func (s *service) notStarted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unstarted++
 }
 
 // cannotStart reports whether the next process is likely not to serve either.

@@ -207,6 +207,7 @@ func (s *service) watch(ctx context.Context, c *child) error {
 	case <-ctx.Done():
 		return s.end(c, s.ending())
 	case <-overdue.C:
+		s.notStarted()
 		return s.end(c, termination{fmt.Sprintf("it has not registered within %v", s.timeouts.register), s.timeouts.hung})
 	case <-c.registered:
 	}

@@ -44,3 +44,13 @@ func TestClientsOfAResponderThatCrashesWaitForTheNext(t *testing.T) {
 		t.Errorf("answered %q", got)
 	}
 }
+
+func TestAKillBeforeTheRegistrationIsNoFailureToStart(t *testing.T) {
+	w := watch(t, "obeys", shortTimeouts)
+	for range 5 {
+		w.ask("crash") // by SIGKILL, most often before it has registered
+	}
+	if got := w.ask("hello"); got == "unavailable" || got == "" {
+		t.Errorf("answered %q", got)
+	}
+}
