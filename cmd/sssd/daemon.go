@@ -42,7 +42,7 @@ func daemonize() int {
 	if err != nil {
 		return fail(exitServer, err)
 	}
-	defer reader.Close()
+	defer func() { _ = reader.Close() }()
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), daemonVariable+"=1")
 	cmd.ExtraFiles = []*os.File{writer}

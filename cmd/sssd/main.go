@@ -54,7 +54,7 @@ func run() int {
 	} else if err != nil {
 		return f.fail(exitServer, err)
 	}
-	defer instance.Release()
+	defer func() { _ = instance.Release() }()
 	if err := f.root.MakeDirs(); err != nil {
 		return f.fail(exitServer, err)
 	}

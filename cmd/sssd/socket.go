@@ -67,7 +67,7 @@ func listen(path string, mode fs.FileMode) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return duplicate(l)
 }
 
@@ -120,7 +120,7 @@ func (s *socket) listener() (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer lent.Close()
+	defer func() { _ = lent.Close() }()
 	l, err := net.FileListener(lent)
 	if err != nil {
 		return nil, err

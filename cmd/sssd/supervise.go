@@ -128,7 +128,7 @@ func (s *service) refuseClients(ctx context.Context, pause time.Duration) {
 		<-ctx.Done()
 		return
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if n := s.descriptor.Refuse(ctx, l); n > 0 {
 		s.log.Warn("clients were answered with an error, since the responder cannot start", "service", s.descriptor.Name, "clients", n)
 	}
@@ -158,7 +158,7 @@ func (s *service) start() (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer lent.Close()
+	defer func() { _ = lent.Close() }()
 	argv := s.commandLine()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(environment(), "LISTEN_FDS=1", "LISTEN_FDNAMES="+s.descriptor.Name)
