@@ -185,19 +185,6 @@ func (w *watched) send(line string) {
 	}
 }
 
-// send sends a line and waits for no answer.
-func (w *watched) send(line string) {
-	w.t.Helper()
-	c, err := net.Dial("unix", w.path)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() { _ = c.Close() })
-	if _, err := io.WriteString(c, line+"\n"); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 // await waits until the status is as it should be.
 func (w *watched) await(what string, is func(sbus.ServiceStatus) bool) sbus.ServiceStatus {
 	w.t.Helper()
