@@ -14,7 +14,7 @@ import (
 // until waits for a script to print what is wanted.
 func until(t *testing.T, s *system, u user, script, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		got := strings.TrimSpace(s.sh(u, login+script))
 		if got == want {
 			return

@@ -163,7 +163,7 @@ func (m *machine) write(path, text string) {
 // eventually runs a script until its output contains want.
 func (m *machine) eventually(script, want string) string {
 	m.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		out, _ := m.try(0, script)
 		if strings.Contains(out, want) {
 			return out

@@ -123,7 +123,7 @@ func TestAMoveThatIsKilledLosesNothing(t *testing.T) {
 	go func() { broken <- move() }()
 	select {
 	case <-heard: // some have been moved, not all
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("nothing is heard of a cache that was moved")
 	}
 	if pid := s.pid("sssd_kcm"); pid != 0 {

@@ -109,7 +109,7 @@ func (p peer) start(t *testing.T, options map[string]string) (socket string, sto
 		<-ended
 	}
 	socket = filepath.Join(dir, ".heim_org.h5l.kcm-socket")
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		if c, err := net.Dial("unix", socket); err == nil {
 			c.Close()
 			return socket, stop

@@ -57,7 +57,7 @@ func startKDC(dir string, before ...string) (*exec.Cmd, int, error) {
 	if err := kdc.Start(); err != nil {
 		return nil, 0, err
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			c.Close()

@@ -42,7 +42,7 @@ func (s *system) alone(program string) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		if c, err := net.Dial("unix", s.path(sockets[program])); err == nil {
 			c.Close()
 			return cmd

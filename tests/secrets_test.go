@@ -197,7 +197,7 @@ func TestASilentClientOfSecretsIsDisconnected(t *testing.T) {
 		ask(busy)
 	}
 	for _, conn := range []net.Conn{mute, once} {
-		_ = conn.SetReadDeadline(began.Add(16 * time.Second))
+		_ = conn.SetReadDeadline(began.Add(patience))
 		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil || os.IsTimeout(err) {
 			t.Errorf("after %v: %d bytes, %v", time.Since(began), n, err)
 		}
@@ -209,7 +209,7 @@ func TestASilentClientOfSecretsIsDisconnected(t *testing.T) {
 	}
 	ask(busy)
 	left := clients()
-	for deadline := time.Now().Add(10 * time.Second); left != 1 && time.Now().Before(deadline); left = clients() {
+	for deadline := time.Now().Add(patience); left != 1 && time.Now().Before(deadline); left = clients() {
 		time.Sleep(10 * time.Millisecond) // a client learns of its end before it is counted out
 	}
 	if left != 1 {

@@ -55,7 +55,7 @@ func TestExpiredLoginsBySSHAreTidiedUpWhileOneIsValid(t *testing.T) {
 	me := user(os.Getuid())
 	name := strings.TrimSpace(s.sh(me, script+`sshd nsic`))
 	s.sh(me, script+`for i in 1 2 3 4 5; do sshd nsix; sshd nisx; done`)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for strings.TrimSpace(s.sh(u, login+"caches")) != "1" {
 		if time.Now().After(deadline) {
 			t.Fatalf("what stays:\n%s", s.sh(u, `klist -A`))

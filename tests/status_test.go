@@ -15,7 +15,7 @@ import (
 // soon waits until something is so, and fails the test if it never is.
 func soon(t testing.TB, so func() bool, what func() string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !so(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(what())
 		}

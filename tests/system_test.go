@@ -170,7 +170,7 @@ func (s *system) start() *system {
 		close(ended)
 		notices.Close()
 	}(s.sssd, s.ended)
-	if err := notices.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := notices.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		s.t.Fatal(err)
 	}
 	b := make([]byte, 4096)
@@ -194,7 +194,7 @@ func (s *system) kill(signal os.Signal) {
 	_ = s.sssd.Process.Signal(signal)
 	select {
 	case <-s.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		for _, pid := range []int{s.sssd.Process.Pid, s.pid("sssd_kcm"), s.pid("sssd_secrets")} {
 			if pid != 0 {
 				_ = syscall.Kill(pid, syscall.SIGQUIT) // for the stacks of all goroutines
@@ -243,7 +243,7 @@ func (s *system) killHard(program string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("%s survives SIGKILL", program)
 		}
