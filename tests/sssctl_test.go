@@ -329,3 +329,14 @@ func TestBashCompletesSssctl(t *testing.T) {
 	expect(t, complete("sssctl", "--root", s.root, "secrets", "get", ""), "alpha", "box/")
 	expect(t, complete("sssctl", "--root", s.root, "secrets", "delete", "box/"), "box/beta")
 }
+
+// TestWhatCannotBePrintedIsAFailure guards scripts that send what sssctl shows
+// to a file on a full disk.
+func TestWhatCannotBePrintedIsAFailure(t *testing.T) {
+	s := newSystem(t, defaults)
+	s.sh(user(os.Getuid()), `"$BIN"/sssd --genconf --root "$ROOT"`)
+	for _, command := range []string{"config-check", "config-show"} {
+		out := s.shFails(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" `+command+` >/dev/full`)
+		expect(t, out, "no space left on device")
+	}
+}

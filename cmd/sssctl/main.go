@@ -46,7 +46,12 @@ func run(args []string) int {
 	t := &tool{}
 	root := t.command()
 	root.SetArgs(args)
+	stdout := &output{to: os.Stdout}
+	root.SetOut(stdout)
 	err := root.Execute()
+	if err == nil {
+		err = stdout.err
+	}
 	if err == nil {
 		return 0
 	}
