@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"gosssd/kcm/protocol"
@@ -55,7 +56,7 @@ func (r *renewing) surveyOnce(ctx context.Context, known map[uint32]bool) bool {
 	everyone, err := r.server.users.everyone(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			r.server.users.log.Error("tickets are not renewed before their owner's next request", "error", err)
+			r.server.users.log.Error("tickets of users who have not called yet are not renewed", "error", err)
 		}
 		return ctx.Err() != nil
 	}
@@ -68,7 +69,7 @@ func (r *renewing) surveyOnce(ctx context.Context, known map[uint32]bool) bool {
 			if ctx.Err() != nil {
 				return true
 			}
-			r.server.users.log.Error("tickets are not renewed before their owner's next request", "uid", c.uid, "error", err)
+			r.server.users.log.Error("tickets of a user are not renewed until they can be read", "uid", c.uid, "error", err)
 			complete = false
 			continue
 		}
@@ -98,9 +99,24 @@ func (r *renewing) ticket(uid uint32, c *cache, cred *credential) renewal.Ticket
 		start = cred.Times.Auth
 	}
 	return renewal.Ticket{
-		UID: uid, Cache: c.id, Credential: cred.seq, Name: c.name, Principal: cred.Client.String(), Realm: string(cred.Server.Realm),
+		UID: uid, Cache: c.id, Credential: cred.seq, Name: c.name, Principal: shortened(cred.Client.String()), Realm: string(cred.Server.Realm),
 		Start: local(start), End: local(cred.Times.End), RenewTill: local(cred.Times.RenewTill),
 	}
+}
+
+// maxShown bounds the texts of a ticket that are kept for people, and maxRealm
+// the name of a realm whose KDCs are asked. They are kept for all users, also for
+// those whose caches are not in memory, and count for no user's quota.
+const (
+	maxShown = 256
+	maxRealm = 255
+)
+
+func shortened(text string) string {
+	if len(text) <= maxShown {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxShown], "") + "…"
 }
 
 // renewable returns the ticket-granting ticket of the cache's own realm, if it
@@ -109,7 +125,7 @@ func (c *cache) renewable() *credential {
 	for i := range c.entries {
 		cred := c.entries[i].credential
 		if cred.TicketFlags&flagRenewable != 0 && cred.Times.End != 0 && cred.Server.IsTGS() &&
-			!cred.Server.IsConfig() && bytes.Equal(cred.Server.Realm, cred.Client.Realm) {
+			len(cred.Server.Realm) <= maxRealm && bytes.Equal(cred.Server.Realm, cred.Client.Realm) {
 			return cred
 		}
 	}
@@ -168,17 +184,20 @@ func (r *renewing) Replace(ctx context.Context, t renewal.Ticket, old, fresh pro
 // Renewed implements renewal.Log.
 func (r *renewing) Renewed(t renewal.Ticket, fresh protocol.Credential) {
 	r.server.users.log.Info("a ticket is renewed", "uid", t.UID, "cache", t.Name, "principal", t.Principal,
-		"until", time.Unix(int64(fresh.Times.End), 0).Format(time.DateTime))
+		"until", time.Unix(int64(fresh.Times.End), 0).Format(time.RFC3339))
 }
 
 // Failed implements renewal.Log.
 func (r *renewing) Failed(t renewal.Ticket, err error, next time.Time) {
-	when := "not again; the user must log in with kinit before " + t.End.Format(time.DateTime)
-	if !next.IsZero() {
-		when = next.Format(time.DateTime)
+	again := "not tried again: its owner must call kinit before " + t.End.Format(time.RFC3339)
+	switch {
+	case !next.IsZero():
+		again = next.Format(time.RFC3339)
+	case !t.End.After(r.server.now()):
+		again = "not tried again: its owner must call kinit"
 	}
-	r.server.users.log.Warn("a ticket cannot be renewed", "uid", t.UID, "cache", t.Name, "principal", t.Principal,
-		"error", err, "next_try", when)
+	r.server.users.log.Warn("a ticket is not renewed", "uid", t.UID, "cache", t.Name, "principal", t.Principal,
+		"error", err, "next_try", again)
 }
 
 // add puts the totals of renewal among the responder's counters.
@@ -186,12 +205,13 @@ func (r *renewing) add(counters map[string]uint64) {
 	if r == nil {
 		return
 	}
-	totals, tickets := r.Counts()
-	counters["renewable tickets"] = uint64(tickets)
-	counters["renewals"] = totals.Renewed
-	counters["renewals refused"] = totals.Refused
-	counters["renewals unanswered"] = totals.Unanswered
-	counters["renewals overtaken"] = totals.Overtaken
+	sum := r.Summary()
+	counters["renewable tickets"] = uint64(sum.Tickets)
+	counters["renewals"] = sum.Renewed
+	counters["renewals refused"] = sum.Refused
+	counters["renewals unanswered"] = sum.Unanswered
+	counters["renewals overtaken"] = sum.Overtaken
+	counters["renewals failed"] = sum.Failed
 }
 
 // owed reports whether there are tickets to renew.

@@ -42,6 +42,10 @@ type Unreachable struct {
 func (e *Unreachable) Error() string { return fmt.Sprintf("no KDC of %s answers: %v", e.Realm, e.Err) }
 func (e *Unreachable) Unwrap() error { return e.Err }
 
+// Outage reports whether no KDC answered at all, so that others would wait in
+// vain as well. A useless answer may be due to what was asked.
+func (e *Unreachable) Outage() bool { return !errors.Is(e.Err, errReply) }
+
 // errReply is the reason to distrust a reply: it is malformed, does not
 // belong to the request, or offers less than what was asked for.
 var errReply = errors.New("the KDC's reply cannot be used")

@@ -47,10 +47,9 @@ func wantsLibrary(err error) bool {
 }
 
 // renewByKinit asks for tgt anew by "kinit -R", which can all that libkrb5
-// can. The ticket lies in a private directory below dir for as long as that
-// takes.
-func renewByKinit(ctx context.Context, dir string, tgt protocol.Credential, offset time.Duration) (_ protocol.Credential, err error) {
-	private, err := os.MkdirTemp(dir, "renew-")
+// can. The ticket lies in a private directory for as long as that takes.
+func (r *Realms) renewByKinit(ctx context.Context, tgt protocol.Credential, offset time.Duration) (_ protocol.Credential, err error) {
+	private, err := os.MkdirTemp(r.KinitDir, kinitPrefix)
 	if err != nil {
 		return protocol.Credential{}, err
 	}
@@ -61,6 +60,9 @@ func renewByKinit(ctx context.Context, dir string, tgt protocol.Credential, offs
 	}
 	cmd := exec.CommandContext(ctx, "kinit", "-R", "-c", "FILE:"+path)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "KRB5CCNAME=FILE:"+path)
+	if r.Files != nil {
+		cmd.Env = append(cmd.Env, "KRB5_CONFIG="+strings.Join(r.Files, ":"))
+	}
 	cmd.WaitDelay = time.Second
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return protocol.Credential{}, fmt.Errorf("kinit -R: %w: %s", err, strings.TrimSpace(string(output[:min(len(output), 1024)])))
@@ -70,6 +72,19 @@ func renewByKinit(ctx context.Context, dir string, tgt protocol.Credential, offs
 		return protocol.Credential{}, err
 	}
 	return decodeFile(written, tgt)
+}
+
+// kinitPrefix begins the names of the directories with tickets for kinit.
+const kinitPrefix = "sssd_kcm-renew-"
+
+// Tidy removes the tickets that a process which was killed has left in
+// KinitDir. It must not be called while another one uses that.
+func (r *Realms) Tidy() error {
+	left, err := filepath.Glob(filepath.Join(r.KinitDir, kinitPrefix+"*"))
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
 }
 
 // encodeFile writes a FILE cache with one credential.

@@ -31,6 +31,10 @@ const (
 	keptFlags   = 0x54800000 // forwardable, proxiable, allow-postdate, renewable
 )
 
+// maxRequest is how large a request may be. A server would close the connection
+// for a larger one, which would look as if it did not answer anybody.
+const maxRequest = 256 << 10
+
 // strongEnctypes are offered for the new session key behind the old one's.
 var strongEnctypes = []int32{20, 19, 18, 17}
 
@@ -45,7 +49,7 @@ func (r *Realms) Renew(ctx context.Context, tgt protocol.Credential, offset time
 	if !wantsLibrary(err) || r.KinitDir == "" {
 		return renewed, err
 	}
-	renewed, byKinit := renewByKinit(ctx, r.KinitDir, tgt, offset)
+	renewed, byKinit := r.renewByKinit(ctx, tgt, offset)
 	if byKinit != nil {
 		return renewed, fmt.Errorf("%w; and %w", err, byKinit)
 	}
@@ -150,6 +154,9 @@ func (n *renewal) sign(ticket messages.Ticket) error {
 		PAData: types.PADataSequence{{PADataType: patype.PA_TGS_REQ, PADataValue: proof}},
 	}}
 	n.request, err = request.Marshal()
+	if err == nil && len(n.request) > maxRequest {
+		return fmt.Errorf("the request for it would have %d bytes, the limit is %d", len(n.request), maxRequest)
+	}
 	return err
 }
 

@@ -263,20 +263,48 @@ func TestKinitThatDoesNotHelp(t *testing.T) {
 	}
 	tgt := newTGT(t, newKDC(t), 18)
 	script("echo Cannot contact any KDC >&2; exit 1")
-	if _, err := renewByKinit(t.Context(), dir, tgt, 0); err == nil || !strings.Contains(err.Error(), "Cannot contact any KDC") {
+	realms := &Realms{Files: []string{"/a.conf", "/b.conf"}, KinitDir: dir}
+	if _, err := realms.renewByKinit(t.Context(), tgt, 0); err == nil || !strings.Contains(err.Error(), "Cannot contact any KDC") {
 		t.Error(err)
 	}
 	script("rm \"${3#FILE:}\"")
-	if _, err := renewByKinit(t.Context(), dir, tgt, 0); !errors.Is(err, os.ErrNotExist) {
+	if _, err := realms.renewByKinit(t.Context(), tgt, 0); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	script("echo it reads $KRB5_CONFIG; exit 1")
+	if _, err := realms.renewByKinit(t.Context(), tgt, 0); !strings.Contains(err.Error(), "it reads /a.conf:/b.conf") {
+		t.Error(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, kinitPrefix+"1"), 0o700); err != nil { // of a process that was killed
+		t.Fatal(err)
+	}
+	if err := realms.Tidy(); err != nil {
 		t.Error(err)
 	}
 	script("exec sleep 600")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := renewByKinit(ctx, dir, tgt, 0); err == nil {
+	if _, err := realms.renewByKinit(ctx, tgt, 0); err == nil {
 		t.Error("no error of a kinit that hangs")
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("%v is left behind", left)
+	}
+}
+
+// A ticket that is too large to be asked for is refused here, and no KDC is
+// taken for dead because of it.
+func TestATicketThatIsTooLargeIsNoOutage(t *testing.T) {
+	tgt := newTGT(t, newKDC(t), 18)
+	tgt.AuthData = nil
+	tgt.Client.Components = [][]byte{bytes.Repeat([]byte("x"), maxRequest)}
+	_, err := (&Realms{}).Renew(t.Context(), tgt, 0)
+	var unreachable *Unreachable
+	if err == nil || errors.As(err, &unreachable) || !strings.Contains(err.Error(), "the limit is") {
+		t.Error(err)
+	}
+	useless := &Unreachable{"R", fmt.Errorf("a: %w", errReply)}
+	if silent := (&Unreachable{"R", os.ErrDeadlineExceeded}); useless.Outage() || !silent.Outage() {
+		t.Error("a useless answer is an outage, or silence is none")
 	}
 }

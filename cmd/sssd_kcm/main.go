@@ -25,7 +25,7 @@ func construct(s *responder.Service) (responder.Handler, error) {
 		SSSD:         func() ([]byte, error) { return os.ReadFile(s.Root.Path(responder.SecretsDir + "/secrets.ldb")) },
 		Group:        group,
 	}
-	return kcm.New(stores, askKDC(s.Root), time.Now, rand.Reader)(s)
+	return kcm.New(stores, askKDC(s.Root, s.Log), time.Now, rand.Reader)(s)
 }
 
 // openStore returns what [kcm] ccache_storage names.

@@ -32,8 +32,13 @@ type Keeper interface {
 // ErrGone says that a ticket is not where it was.
 var ErrGone = errors.New("the ticket is not there any more")
 
+// errLapsed is why a ticket is not renewed that has come to its end.
+var errLapsed = errors.New("the ticket expired before it could be renewed")
+
 // KDC asks for a ticket anew. An error with a method KDCCode() int32 is the
-// KDC's refusal; any other says that none answered.
+// KDC's refusal. One with a method Outage() bool that returns true says that no
+// KDC answered, which others of the realm will meet as well. Any other error
+// is of this ticket alone.
 type KDC func(ctx context.Context, tgt protocol.Credential, offset time.Duration) (protocol.Credential, error)
 
 // Options say how often, and how much at a time.
@@ -82,12 +87,31 @@ type Renewer struct {
 	mu       sync.Mutex
 	options  Options
 	schedule *schedule
+	clock    clock
 	counts   Counts
 	changed  chan struct{} // has a value after the schedule has changed
 }
 
 // Counts are totals since the start.
-type Counts struct{ Renewed, Refused, Unanswered, Overtaken uint64 }
+type Counts struct {
+	Renewed    uint64
+	Refused    uint64 // by a KDC
+	Unanswered uint64 // by any KDC
+	Overtaken  uint64 // by the owner, who changed the cache meanwhile
+	Failed     uint64 // for other reasons: the answer was of no use, or could not be kept
+}
+
+// Summary is how the renewal of all tickets goes.
+type Summary struct {
+	Counts
+	Tickets int       // that are known
+	Next    time.Time // when the next one is due; zero if none is
+	// The realm that has not answered for longest, how often it was asked in
+	// vain, and when it is asked again; "" if all answer.
+	Realm  string
+	Asked  int
+	Resume time.Time
+}
 
 // New returns a Renewer without tickets.
 func New(keeper Keeper, kdc KDC, log Log, options Options) *Renewer {
@@ -104,7 +128,7 @@ func (r *Renewer) Set(options Options) {
 // Learn tells all tickets that a user has now and that can be renewed.
 func (r *Renewer) Learn(uid uint32, tickets []Ticket) {
 	r.mu.Lock()
-	r.schedule.learn(uid, tickets, time.Now())
+	r.schedule.learn(uid, tickets, r.now())
 	r.mu.Unlock()
 	r.wake()
 }
@@ -116,14 +140,22 @@ func (r *Renewer) wake() {
 	}
 }
 
+// now returns the wall clock's time, and tells the schedule when that has been
+// set back. The caller holds mu.
+func (r *Renewer) now() time.Time {
+	now, back := r.clock.read(time.Now())
+	if back > 0 {
+		r.schedule.setBack(back)
+	}
+	return now
+}
+
 // Next returns when the next ticket is due; false if none is.
 func (r *Renewer) Next() (time.Time, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.schedule.queue) == 0 {
-		return time.Time{}, false
-	}
-	return r.schedule.queue[0].at, true
+	next := r.schedule.next()
+	return next, !next.IsZero()
 }
 
 // State returns what is known of the renewal of a ticket; false if it is not
@@ -138,11 +170,17 @@ func (r *Renewer) State(uid uint32, cache protocol.UUID, credential uint64) (Sta
 	return it.State, true
 }
 
-// Counts returns the totals, and how many tickets are known.
-func (r *Renewer) Counts() (counts Counts, tickets int) {
+// Summary tells how it goes.
+func (r *Renewer) Summary() Summary {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.counts, len(r.schedule.items)
+	sum := Summary{Counts: r.counts, Tickets: len(r.schedule.items), Next: r.schedule.next()}
+	for realm, out := range r.schedule.outages {
+		if out.failures > sum.Asked || out.failures == sum.Asked && realm < sum.Realm {
+			sum.Realm, sum.Asked, sum.Resume = realm, out.failures, out.until
+		}
+	}
+	return sum
 }
 
 // Run renews until ctx ends, and returns when nothing is under way any more.
@@ -191,8 +229,14 @@ func (r *Renewer) limit() int {
 
 func (r *Renewer) take() (*item, time.Duration) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.schedule.take(time.Now())
+	it, wait := r.schedule.take(r.now())
+	lapsed := r.schedule.lapsed
+	r.schedule.lapsed = nil
+	r.mu.Unlock()
+	for _, t := range lapsed {
+		r.log.Failed(t, errLapsed, time.Time{})
+	}
+	return it, wait
 }
 
 // try renews one ticket and notes what became of it.
@@ -202,7 +246,7 @@ func (r *Renewer) try(ctx context.Context, it *item) {
 		return // this process ends; the next one begins anew
 	}
 	r.mu.Lock()
-	now := time.Now()
+	now := r.now()
 	r.schedule.tried(it)
 	news := r.note(it, err, now)
 	next, known := it.Next, r.schedule.items[it.place()] == it
@@ -215,10 +259,10 @@ func (r *Renewer) try(ctx context.Context, it *item) {
 	}
 }
 
-// unkept wraps an error of the keeper, which says nothing of any KDC.
-type unkept struct{ error }
+// unasked wraps an error of the keeper before any KDC was asked.
+type unasked struct{ error }
 
-func (e unkept) Unwrap() error { return e.error }
+func (e unasked) Unwrap() error { return e.error }
 
 func (r *Renewer) renew(ctx context.Context, t Ticket) (protocol.Credential, error) {
 	r.mu.Lock()
@@ -226,7 +270,7 @@ func (r *Renewer) renew(ctx context.Context, t Ticket) (protocol.Credential, err
 	r.mu.Unlock()
 	tgt, offset, err := r.keeper.TGT(ctx, t)
 	if err != nil {
-		return protocol.Credential{}, unkept{err}
+		return protocol.Credential{}, unasked{err}
 	}
 	asking, cancel := context.WithTimeout(ctx, timeout)
 	fresh, err := r.kdc(asking, tgt, offset)
@@ -234,51 +278,57 @@ func (r *Renewer) renew(ctx context.Context, t Ticket) (protocol.Credential, err
 	if err != nil {
 		return protocol.Credential{}, err
 	}
-	if err := r.keeper.Replace(ctx, t, tgt, fresh); err != nil {
-		return protocol.Credential{}, unkept{err}
-	}
-	return fresh, nil
+	return fresh, r.keeper.Replace(ctx, t, tgt, fresh)
 }
 
 // note plans what follows a try, and reports whether its failure is news. The
 // caller holds mu. A ticket that was renewed has been learnt anew already.
 func (r *Renewer) note(it *item, err error, now time.Time) (news bool) {
 	var refusal interface{ KDCCode() int32 }
-	var keeping unkept
-	var pause time.Duration
-	code := int32(0)
+	var outage interface{ Outage() bool }
+	var before unasked
+	away := errors.As(err, &outage) && outage.Outage()
+	switch {
+	case away:
+	case errors.As(err, &before):
+		r.schedule.unprobed(it)
+	default:
+		r.schedule.answered(it.Realm, now)
+	}
+	again, code := time.Time{}, int32(0)
 	switch {
 	case err == nil:
 		r.counts.Renewed++
-		r.schedule.answered(it.Realm, now)
 		return false
 	case errors.Is(err, ErrGone):
 		r.counts.Overtaken++
-		r.schedule.answered(it.Realm, now)
 		return false
+	case away:
+		r.counts.Unanswered++
+		// Behind those that wait for the realm: if this ticket alone gets no
+		// answer, another one finds out.
+		pause := r.schedule.unanswered(it, now, r.options.Interval)
+		again = now.Add(pause + time.Duration(float64(pause)*jitter*(1+rand.Float64())))
 	case errors.As(err, &refusal):
 		r.counts.Refused++
-		r.schedule.answered(it.Realm, now)
 		code = refusal.KDCCode()
-		pause = r.pause(it, firstRefusal)
-	case errors.As(err, &keeping):
-		pause = r.pause(it, firstRefusal)
+		again = now.Add(r.pause(it))
 	default:
-		r.counts.Unanswered++
-		pause = r.schedule.unanswered(it.Realm, now, r.options.Interval)
+		r.counts.Failed++
+		again = now.Add(r.pause(it))
 	}
 	news = err.Error() != it.Result
 	it.Last, it.Result, it.Code, it.Next = now, err.Error(), code, time.Time{}
 	if r.schedule.items[it.place()] == it && !final[code] {
-		r.schedule.put(it, now.Add(spread(pause)))
+		r.schedule.put(it, again)
 	}
 	return news
 }
 
 // pause is the time until a ticket is tried again after failures of its own.
-func (r *Renewer) pause(it *item, first time.Duration) time.Duration {
+func (r *Renewer) pause(it *item) time.Duration {
 	it.failures++
-	return min(first<<min(it.failures-1, 16), r.options.Interval)
+	return spread(min(firstRefusal<<min(it.failures-1, 16), r.options.Interval))
 }
 
 // spread is a tenth longer or shorter than d.

@@ -25,6 +25,12 @@ type shelf struct {
 
 type refusal int32
 
+// away says that no KDC answers.
+type away struct{}
+
+func (away) Error() string { return "nobody answers" }
+func (away) Outage() bool  { return true }
+
 func (e refusal) Error() string  { return fmt.Sprintf("refused with code %d", int32(e)) }
 func (e refusal) KDCCode() int32 { return int32(e) }
 
@@ -91,6 +97,7 @@ type bench struct {
 	most     int // requests at a time
 	answer   func(tgt protocol.Credential) error
 	duration time.Duration // of a request
+	aged     uint32        // seconds by which a new ticket's start lies back
 }
 
 func newBench(t *testing.T) *bench {
@@ -147,7 +154,7 @@ func (b *bench) ask(ctx context.Context, tgt protocol.Credential, offset time.Du
 		}
 	}
 	lived := tgt.Times.End - tgt.Times.Start
-	tgt.Times.Start = uint32(time.Now().Unix())
+	tgt.Times.Start = uint32(time.Now().Unix()) - b.aged
 	tgt.Times.End = min(tgt.Times.Start+lived, tgt.Times.RenewTill)
 	return tgt, nil
 }
@@ -235,8 +242,7 @@ func TestTicketsThatAreAllOverdueAreRenewedFewAtATime(t *testing.T) {
 func TestAKDCThatIsAwayIsAskedByOneForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		away := errors.New("nobody answers")
-		b.set(func(protocol.Credential) error { return away })
+		b.set(func(protocol.Credential) error { return away{} })
 		const users = 500
 		for uid := range uint32(users) {
 			b.give(ticket(uid))
@@ -264,7 +270,7 @@ func TestAnOutageOfOneRealmIsNotOneOfOthers(t *testing.T) {
 		b := newBench(t)
 		b.set(func(tgt protocol.Credential) error {
 			if tgt.Times.RenewTill%2 == 1 {
-				return errors.New("nobody answers")
+				return away{}
 			}
 			return nil
 		})
@@ -338,8 +344,8 @@ func TestTheUserWins(t *testing.T) {
 		if b.tickets[1] != newer || len(b.tickets) != 1 {
 			t.Errorf("kept %+v, want %+v alone", b.tickets, newer)
 		}
-		if counts, tickets := b.renewer.Counts(); counts.Overtaken == 0 || tickets != 1 {
-			t.Errorf("%+v, %d tickets", counts, tickets)
+		if sum := b.renewer.Summary(); sum.Overtaken == 0 || sum.Tickets != 1 {
+			t.Errorf("%+v", sum)
 		}
 	})
 }
@@ -376,4 +382,147 @@ func TestWhatCannotGainIsNotAskedFor(t *testing.T) {
 			t.Errorf("asked %d times", asked)
 		}
 	})
+}
+
+// One ticket that makes KDCs answer nonsense, or that nobody can ask for, does
+// not keep others from theirs.
+func TestWhatIsWrongWithOneTicketIsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		bad := ticket(0)
+		bad.RenewTill = bad.RenewTill.Add(time.Second)
+		b.set(func(tgt protocol.Credential) error {
+			if tgt.Times.RenewTill == uint32(bad.RenewTill.Unix()) {
+				return errors.New("the reply cannot be used")
+			}
+			return nil
+		})
+		b.give(bad)
+		const others = 200
+		for uid := range uint32(others) {
+			b.give(ticket(uid + 1))
+		}
+		time.Sleep(life * 3 / 5)
+		asked, renewed, _, _ := b.seen()
+		if renewed != others || len(b.renewer.schedule.outages) != 0 || b.renewer.Summary().Failed != uint64(asked-others) || asked == others {
+			t.Errorf("asked %d, renewed %d, outages %v, %+v", asked, renewed, b.renewer.schedule.outages, b.renewer.Summary())
+		}
+	})
+}
+
+// The ticket by which the end of an outage is to be found out is gone.
+func TestAProbeThatIsGoneLeavesItToAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.set(func(protocol.Credential) error { return away{} })
+		for uid := range uint32(3) {
+			b.give(ticket(uid))
+		}
+		for asked := 0; asked < 3; asked, _, _, _ = b.seen() {
+			time.Sleep(time.Minute)
+		}
+		b.mu.Lock()
+		kept := b.tickets
+		b.tickets = map[uint32]Ticket{2: kept[2]}
+		b.mu.Unlock()
+		b.set(nil)
+		time.Sleep(2 * longestOutage)
+		if _, renewed, _, _ := b.seen(); renewed != 1 {
+			t.Errorf("renewed %d", renewed)
+		}
+	})
+}
+
+// Where one ticket alone gets no answer, the next request is for another.
+func TestASilenceForOneTicketEndsWithTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		mute := ticket(0)
+		mute.RenewTill = mute.RenewTill.Add(time.Second)
+		b.set(func(tgt protocol.Credential) error {
+			if tgt.Times.RenewTill == uint32(mute.RenewTill.Unix()) {
+				return away{}
+			}
+			return nil
+		})
+		b.give(mute)
+		for uid := range uint32(50) {
+			b.give(ticket(uid + 1))
+		}
+		time.Sleep(life * 3 / 5)
+		if _, renewed, _, _ := b.seen(); renewed != 50 {
+			t.Errorf("renewed %d", renewed)
+		}
+	})
+}
+
+// A KDC whose new tickets have more than half of their life behind them.
+func TestAKDCThatGivesOldTicketsIsNotAskedWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.aged = uint32((life * 9 / 10).Seconds())
+		b.give(ticket(1))
+		time.Sleep(life)
+		if asked, _, _, _ := b.seen(); asked < 2 || asked > 100 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+}
+
+// A ticket that had expired before anybody could do anything about it.
+func TestNothingIsSaidOfWhatHasLongExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		ended := ticket(1)
+		time.Sleep(2 * life)
+		b.give(ended)
+		time.Sleep(life)
+		asked, _, _, logged := b.seen()
+		if _, owed := b.renewer.Next(); owed || asked != 0 || logged != "" {
+			t.Errorf("owed %t, asked %d times, logged %q", owed, asked, logged)
+		}
+	})
+}
+
+// The wall clock is far ahead for a while, as after a start without a network.
+func TestATicketOutlivesAWrongClock(t *testing.T) {
+	s, one := newSchedule(), ticket(1)
+	now := one.Start
+	s.learn(1, []Ticket{one}, now)
+	if it, wait := s.take(now.Add(30 * time.Hour)); it != nil || wait > lookTime {
+		t.Fatalf("took %v, waits %v", it, wait)
+	}
+	s.take(now.Add(31 * time.Hour))
+	if len(s.lapsed) != 1 || !s.next().IsZero() {
+		t.Errorf("lapsed %v, next %v", s.lapsed, s.next())
+	}
+	s.setBack(31 * time.Hour)
+	it, _ := s.take(now.Add(life * 3 / 5))
+	if it == nil || it.Ticket != one || it.Result != "" {
+		t.Errorf("took %+v", it)
+	}
+}
+
+func TestPausesDoNotGrowWhenTheClockIsSetBack(t *testing.T) {
+	var c clock
+	now := time.Now()
+	c.read(now)
+	later := now.Add(time.Minute)
+	if _, back := c.read(later); back != 0 {
+		t.Errorf("set back by %v", back)
+	}
+	wall, _ := c.read(later.Round(0).Add(-time.Hour)) // without a monotonic part: both went back
+	if wall != later.Round(0).Add(-time.Hour) {
+		t.Errorf("reads %v", wall)
+	}
+	s, one := newSchedule(), ticket(1)
+	s.learn(1, []Ticket{one}, now)
+	it, _ := s.take(one.End.Add(-time.Hour))
+	s.tried(it)
+	it.Last = one.End.Add(-time.Hour)
+	s.put(it, it.Last.Add(time.Minute))
+	s.setBack(time.Hour)
+	if want := one.End.Add(-2*time.Hour + time.Minute); s.next() != want || !it.Next.Equal(want) {
+		t.Errorf("next is %v, want %v", s.next(), want)
+	}
 }

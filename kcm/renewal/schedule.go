@@ -48,7 +48,7 @@ func (t *Ticket) due() time.Time {
 }
 
 // gains reports whether a renewal can make the ticket live longer.
-func (t *Ticket) gains(now time.Time) bool { return t.RenewTill.After(t.End) && t.End.After(now) }
+func (t *Ticket) gains() bool { return t.RenewTill.After(t.End) }
 
 // State is what is known of the renewal of one ticket.
 type State struct {
@@ -65,6 +65,7 @@ type item struct {
 	at       time.Time // of the next try; in the order of the heap
 	index    int       // in the heap; -1 while it is being tried or has been given up
 	failures int       // in a row
+	dead     bool      // it was past its end when it was looked at last
 }
 
 // queue is a heap by time.
@@ -96,7 +97,7 @@ func (q *queue) Pop() any {
 type outage struct {
 	failures int
 	until    time.Time
-	probing  bool
+	probe    *item // is asked for, to find out; nil if none is
 }
 
 // schedule knows when which ticket is due. It is guarded by Renewer.mu.
@@ -106,6 +107,7 @@ type schedule struct {
 	users   map[uint32]map[place]bool
 	outages map[string]*outage
 	trying  map[uint32]int // tickets of each user that are being tried
+	lapsed  []Ticket       // that have come to their end since the last look
 }
 
 func newSchedule() *schedule {
@@ -121,14 +123,14 @@ func (s *schedule) learn(uid uint32, tickets []Ticket, now time.Time) {
 		at := t.place()
 		known := s.items[at]
 		switch {
-		case !t.gains(now):
+		case !t.gains():
 			continue
 		case known != nil && known.Ticket == t:
 		default:
 			if known != nil {
 				s.drop(known)
 			}
-			s.add(t)
+			s.add(t, known != nil, now)
 		}
 		after[at] = true
 	}
@@ -144,11 +146,17 @@ func (s *schedule) learn(uid uint32, tickets []Ticket, now time.Time) {
 	}
 }
 
-func (s *schedule) add(t Ticket) {
-	it := &item{Ticket: t, at: t.due()}
-	it.Next = it.at
+// add plans the renewal of a ticket. One that takes another's place is not
+// renewed at once, whatever times the KDC has given it: a KDC that gives only
+// what is due already would be asked without end.
+func (s *schedule) add(t Ticket, again bool, now time.Time) {
+	it := &item{Ticket: t, dead: !t.End.After(now)}
+	at := t.due()
+	if soonest := now.Add(max(t.End.Sub(now)/4, probeTime)); again && at.Before(soonest) {
+		at = soonest
+	}
 	s.items[t.place()] = it
-	heap.Push(&s.queue, it)
+	s.put(it, at)
 }
 
 func (s *schedule) drop(it *item) {
@@ -164,38 +172,80 @@ func (s *schedule) put(it *item, at time.Time) {
 	heap.Push(&s.queue, it)
 }
 
+// next returns when the next ticket is due; zero if none is.
+func (s *schedule) next() (next time.Time) {
+	for _, it := range s.queue {
+		if !it.dead && (next.IsZero() || it.at.Before(next)) {
+			next = it.at
+		}
+	}
+	return next
+}
+
 // take returns the next ticket that is due, or nil and how long to wait; with
 // nothing to wait for that is the longest there is. A ticket of a realm that
-// does not answer waits for the end of the outage.
+// does not answer waits for the end of the outage. One that is past its end
+// is looked at now and then: the clock may have been wrong.
 func (s *schedule) take(now time.Time) (*item, time.Duration) {
 	for len(s.queue) > 0 {
 		first := s.queue[0]
 		if wait := first.at.Sub(now); wait > 0 {
-			return nil, wait
+			return nil, min(wait, lookTime)
 		}
 		heap.Pop(&s.queue)
 		if !first.End.After(now) {
-			first.Next = time.Time{}
-			if first.Result == "" {
-				first.Result = "the ticket expired before it could be renewed"
-			}
+			s.lapse(first, now)
 			continue
+		}
+		if first.dead {
+			first.dead, first.Result = false, ""
 		}
 		out := s.outages[first.Realm]
 		switch {
 		case s.trying[first.UID] == triesOfUser:
 			s.put(first, now.Add(probeTime))
 			continue
-		case out != nil && (now.Before(out.until) || out.probing):
+		case out != nil && (now.Before(out.until) || out.probe != nil):
 			s.put(first, later(now, out.until))
 			continue
 		case out != nil:
-			out.probing = true
+			out.probe = first
 		}
 		s.trying[first.UID]++
 		return first, 0
 	}
 	return nil, math.MaxInt64
+}
+
+// lapse puts a ticket aside that is past its end.
+func (s *schedule) lapse(it *item, now time.Time) {
+	s.put(it, now.Add(lookTime))
+	it.Next = time.Time{}
+	if it.dead {
+		return
+	}
+	it.dead = true
+	if it.Result == "" { // else it was told what keeps it from being renewed
+		it.Result = errLapsed.Error()
+		s.lapsed = append(s.lapsed, it.Ticket)
+	}
+}
+
+// setBack moves what is tried again after a pause, when the wall clock was set
+// back: pauses do not become longer by that.
+func (s *schedule) setBack(by time.Duration) {
+	for _, it := range s.queue {
+		if !it.Last.IsZero() || it.dead {
+			it.at = it.at.Add(-by)
+			if !it.Next.IsZero() {
+				it.Next = it.at
+			}
+		}
+	}
+	heap.Init(&s.queue)
+	for _, out := range s.outages {
+		out.until = out.until.Add(-by)
+	}
 }
 
 // answered ends the outage of a realm: what waits for it is due at once.
@@ -205,7 +255,7 @@ func (s *schedule) answered(realm string, now time.Time) {
 	}
 	delete(s.outages, realm)
 	for _, it := range s.queue {
-		if it.Realm == realm && it.failures == 0 && it.at.After(now) && it.due().Before(now) {
+		if it.Realm == realm && it.failures == 0 && !it.dead && it.at.After(now) && it.due().Before(now) {
 			it.at, it.Next = now, now
 		}
 	}
@@ -214,23 +264,30 @@ func (s *schedule) answered(realm string, now time.Time) {
 
 // unanswered begins an outage, or makes it longer if it was the request that
 // was to find out. It returns the time until the next one.
-func (s *schedule) unanswered(realm string, now time.Time, longest time.Duration) time.Duration {
-	out := s.outages[realm]
+func (s *schedule) unanswered(it *item, now time.Time, longest time.Duration) time.Duration {
+	out := s.outages[it.Realm]
 	switch {
 	case out == nil:
 		if len(s.outages) >= maxOutages {
-			maps.DeleteFunc(s.outages, func(_ string, o *outage) bool { return o.until.Before(now) && !o.probing })
+			maps.DeleteFunc(s.outages, func(_ string, o *outage) bool { return o.until.Before(now) && o.probe == nil })
 		}
 		out = &outage{}
-		s.outages[realm] = out
-	case !out.probing:
+		s.outages[it.Realm] = out
+	case out.probe != it:
 		return max(out.until.Sub(now), 0) // one of those that were under way when it began
 	}
 	pause := min(firstOutage<<min(out.failures, 16), longestOutage, longest)
 	out.failures++
-	out.probing = false
+	out.probe = nil
 	out.until = now.Add(pause)
 	return pause
+}
+
+// unprobed notes that nobody was asked for a ticket after all.
+func (s *schedule) unprobed(it *item) {
+	if out := s.outages[it.Realm]; out != nil && out.probe == it {
+		out.probe = nil
+	}
 }
 
 // tried ends what take began.
@@ -259,3 +316,25 @@ const maxOutages = 1000
 // probeTime is how long others of a realm wait while one request finds out
 // whether its KDCs answer again.
 const probeTime = time.Second
+
+// lookTime is the longest time until the clock is looked at again: a timer does
+// not run while the machine is suspended, and knows nothing of a wall clock that
+// was set.
+const lookTime = time.Minute
+
+// clock notices when the wall clock is set back.
+type clock struct{ last time.Time }
+
+// read returns a time without its monotonic part, so that times can be ordered,
+// and how far the wall clock was set back since the last one.
+func (c *clock) read(now time.Time) (wall time.Time, back time.Duration) {
+	wall = now.Round(0)
+	if !c.last.IsZero() {
+		back = now.Sub(c.last) - wall.Sub(c.last.Round(0))
+	}
+	c.last = now
+	if back < time.Second {
+		back = 0
+	}
+	return wall, back
+}
