@@ -28,8 +28,7 @@ func TestAnEditTakesEffectWhenSssdRestartsAndNotBefore(t *testing.T) {
 func TestATypoStopsSssdWithFileLineAndTheNearestName(t *testing.T) {
 	s := newSystem(t, "[sssd]\n\n[kcm]\ndebug_levl = 6\n")
 	out, err := exec.Command(programs+"/sssd", "-i", "--root", s.root).CombinedOutput()
-	exit := &exec.ExitError{}
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 3 {
 		t.Errorf("exit status %v, expected 3", err)
 	}
 	expect(t, string(out), s.path("/etc/sssd/sssd.conf")+":4:", "debug_levl", "debug_level")
@@ -43,8 +42,7 @@ func TestATypoStopsSssdWithFileLineAndTheNearestName(t *testing.T) {
 func TestASecondSssdLeavesTheFirstAlone(t *testing.T) {
 	s := newSystem(t, defaults).start()
 	out, err := exec.Command(programs+"/sssd", "-i", "--root", s.root).CombinedOutput()
-	exit := &exec.ExitError{}
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 6 {
 		t.Errorf("exit status %v, expected 6", err)
 	}
 	expect(t, string(out), "already running")

@@ -68,6 +68,9 @@ func TestHUPRotatesEveryLogAndReadsNoConfiguration(t *testing.T) {
 	const notRead = "configuration is read only when sssd starts"
 	s := newSystem(t, talkative).start()
 	s.wake("")
+	for _, process := range processes[1:] { // which says so after the monitor knows
+		s.awaitLog(process, "registered with the monitor")
+	}
 	s.configure(strings.ReplaceAll(talkative, "4", "9"))
 	for round, hup := range []func(){
 		func() { s.signal("sssd", syscall.SIGHUP) },
