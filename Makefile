@@ -24,6 +24,12 @@ else
 $(error FORM is whole or beside, not $(FORM))
 endif
 
+# NNP = no leaves NoNewPrivileges= out of the units. Where SELinux is enforced, it
+# would keep systemd from starting the programs in SELinux's domain of SSSD.
+NNP = yes
+NNP_yes = 's|^@nnp@||'
+NNP_no = '/^@nnp@/d'
+
 # What sssd reads and writes is below /etc, /run and /var whatever the prefix.
 DESTDIR =
 prefix = /usr
@@ -35,6 +41,7 @@ bashcompdir = $(datadir)/bash-completion/completions
 zshcompdir = $(datadir)/zsh/site-functions
 fishcompdir = $(datadir)/fish/vendor_completions.d
 unitdir = $(prefix)/lib/systemd/system
+docdir = $(datadir)/doc/gosssd
 
 build:
 	mkdir -p $(BIN)
@@ -51,12 +58,9 @@ install: build
 	install -D -t '$(DESTDIR)$(monitordir)' $(BIN)/$(monitor)
 	install -D -t '$(DESTDIR)$(sbindir)' $(BIN)/$(tool)
 	install -D -t '$(DESTDIR)$(libexecdir)/sssd' $(patsubst %,$(BIN)/%,$(notdir $(RESPONDERS)))
-	for unit in packaging/systemd/sssd-*.socket packaging/systemd/sssd-*.service $(patsubst %,packaging/systemd/%,$(UNITS)); do \
-	  sed -e 's|@monitordir@|$(monitordir)|; s|@libexecdir@|$(libexecdir)|; s|^@$(FORM)@||; /^@whole@/d; /^@beside@/d' \
-	    -e '/^@hardening@$$/r packaging/systemd/hardening' -e '/^@hardening@$$/d' \
-	    "$$unit" | install -D -m 644 /dev/stdin '$(DESTDIR)$(unitdir)'/"$${unit##*/}" || exit 1; \
-	done
+	$(MAKE) --no-print-directory install-units
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/sssd-kcm' packaging/kcm_default_ccache
+	install -D -m 644 -t '$(DESTDIR)$(docdir)' packaging/systemd/no-network.conf
 	@other=$$(grep -ls '^/var/log/sssd/' '$(DESTDIR)'/etc/logrotate.d/* | grep -v '/sssd$$' | head -n 1); \
 	if [ -n "$$other" ]; then \
 	  echo "install: $$other rotates the logs; a second entry would keep logrotate from all of them"; \
@@ -73,6 +77,13 @@ install: build
 	while read -r mode dir; do \
 	  [ -d '$(DESTDIR)'"$$dir" ] || install -d -m "$$mode" '$(DESTDIR)'"$$dir" || exit 1; \
 	done < packaging/directories
+
+install-units:
+	for unit in packaging/systemd/sssd-*.socket packaging/systemd/sssd-*.service $(patsubst %,packaging/systemd/%,$(UNITS)); do \
+	  sed -e '/^@hardening@$$/r packaging/systemd/hardening' -e '/^@hardening@$$/d' "$$unit" | \
+	  sed -e 's|@monitordir@|$(monitordir)|; s|@libexecdir@|$(libexecdir)|; s|^@$(FORM)@||; /^@whole@/d; /^@beside@/d' \
+	    -e $(NNP_$(NNP)) | install -D -m 644 /dev/stdin '$(DESTDIR)$(unitdir)'/"$${unit##*/}" || exit 1; \
+	done
 
 # KCM: becomes the default of Kerberos programs; packaging/use-kcm --undo is the way back.
 use-kcm:
@@ -106,4 +117,4 @@ bench: build
 clean:
 	rm -rf bin build
 
-.PHONY: build install use-kcm run test lint bench clean
+.PHONY: build install install-units use-kcm run test lint bench clean

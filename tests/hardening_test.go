@@ -1,0 +1,135 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// mostExposed is what systemd-analyze security may say of a unit: 0 is
+// confined as far as can be, 10 is not confined at all.
+const mostExposed = 2.0
+
+// exposure reads the score out of the report of systemd-analyze security.
+func exposure(t *testing.T, report string) float64 {
+	t.Helper()
+	found := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindStringSubmatch(report)
+	if found == nil {
+		t.Fatalf("systemd-analyze security names no score:\n%s", report)
+	}
+	score, err := strconv.ParseFloat(found[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return score
+}
+
+// analyze returns the score of a unit's file.
+func analyze(t *testing.T, file string) float64 {
+	t.Helper()
+	out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=yes", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("systemd-analyze security %s: %v\n%s", file, err, out)
+	}
+	return exposure(t, string(out))
+}
+
+// installUnits makes what make install makes of the units.
+func installUnits(t *testing.T, settings ...string) (dir string) {
+	t.Helper()
+	dest := t.TempDir()
+	args := append([]string{"-C", "..", "install-units", "DESTDIR=" + dest}, settings...)
+	if out, err := exec.Command("make", args...).CombinedOutput(); err != nil {
+		t.Fatalf("make install-units: %v\n%s", err, out)
+	}
+	return filepath.Join(dest, "usr/lib/systemd/system")
+}
+
+func TestEveryServiceOfEveryFormIsConfined(t *testing.T) {
+	needProgram(t, "make", "systemd-analyze")
+	for name, settings := range map[string][]string{
+		"whole":                             {"FORM=whole"},
+		"beside SSSD":                       {"FORM=beside"},
+		"whole, where SELinux is enforced":  {"FORM=whole", "NNP=no"},
+		"beside, where SELinux is enforced": {"FORM=beside", "NNP=no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			units, err := filepath.Glob(installUnits(t, settings...) + "/*.service")
+			if err != nil || len(units) < 3 {
+				t.Fatalf("there are the services %q, %v", units, err)
+			}
+			for _, unit := range units {
+				if score := analyze(t, unit); score > mostExposed {
+					t.Errorf("%s has an exposure of %.1f, not at most %.1f", filepath.Base(unit), score, mostExposed)
+				}
+				if text, err := os.ReadFile(unit); err != nil || regexp.MustCompile(`(?m)^@`).Match(text) {
+					t.Errorf("%s has a mark of the Makefile's: %v\n%s", unit, err, text)
+				}
+			}
+		})
+	}
+	open := filepath.Join(t.TempDir(), "open.service")
+	if err := os.WriteFile(open, []byte("[Service]\nExecStart=/bin/true\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if score := analyze(t, open); score <= mostExposed {
+		t.Errorf("a unit that confines nothing has an exposure of %.1f; the test proves nothing", score)
+	}
+}
+
+// TestNoNewPrivilegesIsLeftOutForSELinux: with it systemd could not start the
+// programs in SELinux's domain of SSSD.
+func TestNoNewPrivilegesIsLeftOutForSELinux(t *testing.T) {
+	needProgram(t, "make")
+	for settings, want := range map[string]bool{"NNP=yes": true, "NNP=no": false} {
+		text, err := os.ReadFile(installUnits(t, settings) + "/sssd-kcm.service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is := regexp.MustCompile(`(?m)^NoNewPrivileges=`).Match(text); is != want {
+			t.Errorf("with %s NoNewPrivileges is set: %v", settings, is)
+		}
+	}
+}
+
+// confined makes a unit with the sandbox of another that runs command once.
+const confined = `sed -e '/^Type=/c Type=oneshot' -e '/^Restart/d' -e '/^ExecStart=/c ExecStart=%s' \
+	-e '/^Requires=/d' -e '/^Also=/d' /usr/lib/systemd/system/sssd-kcm.service > /run/systemd/system/confined.service
+	systemctl daemon-reload; systemctl start confined`
+
+// TestUnderTheUnitsTicketsAreRenewed: sssd_kcm reaches KDCs by itself and by
+// kinit, and knows the names of its clients' programs.
+func TestUnderTheUnitsTicketsAreRenewed(t *testing.T) {
+	m := bootMachine(t, renewing("secrets"))
+	m.sh(0, `systemctl start sssd`)
+	m.sh(someone, `echo secret | kinit -l 4s -r 1h alice`)
+	m.eventually(`cat /var/log/sssd/sssd_kcm.log`, "a ticket is renewed")
+	expect(t, m.sh(0, `cat /var/log/sssd/sssd_kcm.log`), "program=kinit")
+
+	m.sh(0, `mkdir -m 700 /run/renew; echo secret | kinit -c FILE:/run/renew/ccache -l 1h -r 2h alice; cp /run/renew/ccache /run/renew/old`)
+	m.sh(0, fmt.Sprintf(confined, `kinit -R -c FILE:/run/renew/ccache`))
+	m.sh(0, `klist -c FILE:/run/renew/ccache; ! cmp -s /run/renew/ccache /run/renew/old`)
+}
+
+// TestAHostWithoutRenewalMayTakeTheNetworkAway tries the drop-in of the guide.
+func TestAHostWithoutRenewalMayTakeTheNetworkAway(t *testing.T) {
+	m := bootMachine(t, "[sssd]\n")
+	for _, unit := range []string{"sssd-kcm.service", "sssd-secrets.service"} {
+		m.sh(0, fmt.Sprintf(`mkdir -p /etc/systemd/system/%s.d; cp /usr/share/doc/gosssd/no-network.conf /etc/systemd/system/%s.d/`, unit, unit))
+	}
+	m.sh(0, `systemctl daemon-reload; systemctl start sssd`)
+	m.sh(someone, kinit+`; klist; kvno host/server.example.test`)
+	for _, unit := range []string{"sssd-kcm.service", "sssd-secrets.service"} {
+		if score := exposure(t, m.sh(0, `systemd-analyze security --no-pager `+unit)); score > 1.0 {
+			t.Errorf("without a network %s has an exposure of %.1f", unit, score)
+		}
+		pid := m.property(unit, "MainPID")
+		if net := m.sh(0, `readlink /proc/1/ns/net /proc/`+pid+`/ns/net | sort -u | wc -l`); net != "2\n" {
+			t.Errorf("%s runs in the machine's network", unit)
+		}
+	}
+}
