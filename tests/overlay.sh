@@ -12,8 +12,12 @@ mount -t tmpfs -o mode=755 none "$work"
 for dir in usr etc var; do
   [ -d "$tree/$dir" ] || continue
   mkdir "$work/$dir.work"
-  cp -a "$tree/$dir" "$work/$dir" # no layer of an overlay may be inside another
-  mount -t overlay -o "lowerdir=/$dir,upperdir=$work/$dir,workdir=$work/$dir.work" none "/$dir"
+  lower=$tree/$dir:/$dir
+  case $tree in
+    "/$dir"/*) lower=/$dir && cp -a "$tree/$dir" "$work/$dir" ;; # no layer may be inside another
+    *) mkdir "$work/$dir" ;;
+  esac
+  mount -t overlay -o "lowerdir=$lower,upperdir=$work/$dir,workdir=$work/$dir.work" none "/$dir"
 done
 umount -l "$work"
 rmdir "$work"

@@ -45,6 +45,7 @@ var times = regexp.MustCompile(`\d\d/\d\d/\d\d \d\d:\d\d:\d\d`)
 // Three users' caches live several times the life of their tickets, and nothing
 // in them changes but the times of the ticket-granting ticket.
 func TestTicketsAreRenewedInPlace(t *testing.T) {
+	t.Parallel()
 	n, life := lives()
 	const show = "klist -A -C -e"
 	systems := map[string]*system{}

@@ -55,6 +55,7 @@ func TestStatusTellsWhatIsWell(t *testing.T) {
 }
 
 func TestStatusDoesNotCallWellWhatAnswersNothing(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\ntimeout = 1000\n").start()
 	s.wake("")
 	s.awaitStatus(0, "kcm      running")

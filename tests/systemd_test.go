@@ -286,6 +286,7 @@ func TestUnderSystemdAnUpgradeTakesEffectAtARestart(t *testing.T) {
 }
 
 func TestUnderSystemdNoClientHangsWhenAResponderCannotStart(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ spoil, mend, says string }{
 		"its lock file is a directory": {
 			`rm -f /run/sssd_kcm.pid; mkdir /run/sssd_kcm.pid`, `rmdir /run/sssd_kcm.pid 2>/dev/null || :`, "is a directory",
