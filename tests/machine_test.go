@@ -21,8 +21,10 @@ type machine struct {
 	pid string // of its systemd
 }
 
-// installed is the tree that all machines are booted with.
-var installed struct {
+// installed has the trees that machines are booted with, by form.
+var installed = map[string]*installedTree{"whole": {}, "beside": {}}
+
+type installedTree struct {
 	once sync.Once
 	tree string
 	err  error
@@ -32,15 +34,23 @@ var installed struct {
 // runs yet.
 func bootMachine(t *testing.T, conf string) *machine {
 	t.Helper()
+	return bootForm(t, "whole", conf)
+}
+
+// bootForm boots a machine with a form of the product and with packages that
+// tests/setup.sh has unpacked.
+func bootForm(t *testing.T, form, conf string, unpacked ...string) *machine {
+	t.Helper()
 	needRoot(t)
 	needRealm(t)
 	needProgram(t, "make", "unshare", "nsenter", "setpriv", "pivot_root", "systemctl")
-	installed.once.Do(func() { installed.err = install() })
+	installed := installed[form]
+	installed.once.Do(func() { installed.tree, installed.err = install(form) })
 	if installed.err != nil {
 		t.Fatal(installed.err)
 	}
 	m := &machine{t: t}
-	m.boot()
+	m.boot(installed.tree, unpacked)
 	m.write("/etc/sssd/sssd.conf", conf)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -53,11 +63,11 @@ func bootMachine(t *testing.T, conf string) *machine {
 
 // install makes the tree: what make install installs, a krb5.conf, and units
 // for the KDC and for the target to boot to.
-func install() error {
-	installed.tree = filepath.Join(scratch, "installed")
+func install(form string) (tree string, err error) {
+	tree = filepath.Join(scratch, "installed."+form)
 	clients, err := os.ReadFile(filepath.Join(scratch, "realm/krb5.conf"))
 	if err != nil {
-		return err
+		return "", err
 	}
 	kdc := fmt.Sprintf("[Service]\nExecStart=/srv/realm.sh /srv/realm %d\n", realm.port)
 	target := "[Unit]\nRequires=basic.target\nAfter=basic.target\nWants=gosssd-kdc.service\n"
@@ -66,25 +76,25 @@ func install() error {
 		"etc/systemd/system/gosssd-kdc.service": kdc,
 		"etc/systemd/system/gosssd-test.target": target,
 	} {
-		path := filepath.Join(installed.tree, name)
+		path := filepath.Join(tree, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
+			return "", err
 		}
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			return err
+			return "", err
 		}
 	}
-	if out, err := makeInstall(installed.tree, "use-kcm"); err != nil {
-		return fmt.Errorf("make install use-kcm: %w\n%s", err, out)
+	if out, err := makeInstall(tree, "use-kcm", "FORM="+form, "BIN="+filepath.Join(scratch, "install."+form)); err != nil {
+		return "", fmt.Errorf("make install use-kcm: %w\n%s", err, out)
 	}
 	copied := exec.Command("sh", "-euc", `cd "$1"
 		mkdir -p srv
 		cp "$OLDPWD/realm.sh" srv/; cp -a "$2" srv/realm`,
-		"sh", installed.tree, filepath.Join(scratch, "realm"))
+		"sh", tree, filepath.Join(scratch, "realm"))
 	if out, err := copied.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	return nil
+	return tree, nil
 }
 
 // makeInstall runs make install with more arguments.
@@ -96,11 +106,11 @@ func makeInstall(destdir string, args ...string) (output []byte, err error) {
 }
 
 // boot returns when systemd has started all it was asked to.
-func (m *machine) boot() {
+func (m *machine) boot(tree string, unpacked []string) {
 	m.t.Helper()
-	args := []string{installed.tree}
-	for _, tree := range []string{"../build/kdc", "../build/logrotate"} {
-		if _, err := os.Stat(tree); err == nil {
+	args := []string{tree}
+	for _, name := range append(unpacked, "kdc", "logrotate") {
+		if tree := filepath.Join("../build", name); exists(tree) {
 			args = append(args, tree)
 		}
 	}

@@ -3,7 +3,7 @@
 # Those that only add programs and libraries are installed, if root runs this.
 # Those whose installation would change PAM, nsswitch or the enabled units, or
 # would remove others, are unpacked below build/ instead, for every user:
-# SSSD's and Heimdal's KCM servers and clients, a KDC, logrotate.
+# SSSD's and Heimdal's KCM servers and clients, SSSD's logins, a KDC, logrotate.
 # What cannot be had is said, and its tests are skipped.
 #
 #   tests/setup.sh           all of it
@@ -86,6 +86,7 @@ case ${1-} in
     unpack_heimdal
     unpack sssd sssd-common sssd-kcm sssd-tools
     unpack logrotate logrotate
+    unpack login sssd-common sssd-krb5 sssd-proxy libpam-sss libnss-sss
     ;;
   *)
     echo "usage: tests/setup.sh [kdc | heimdal]" >&2
