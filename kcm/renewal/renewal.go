@@ -295,7 +295,8 @@ func (r *Renewer) note(it *item, err error, now time.Time) (news bool) {
 	default:
 		r.schedule.answered(it.Realm, now)
 	}
-	again, code := time.Time{}, int32(0)
+	var again time.Time
+	var code int32
 	switch {
 	case err == nil:
 		r.counts.Renewed++
