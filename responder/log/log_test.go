@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -111,6 +112,40 @@ func TestALogFileIsPrivateAndReopenedByItsPath(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
 	}
+}
+
+// Whoever renames or deletes a log may not know that we write it.
+func TestALogThatWasMovedIsNoticedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "x.log")
+		l := Open(Options{Program: "kcm", Destination: "files", File: path, Level: Default})
+		l.Warn("one")
+		time.Sleep(lookEvery)
+		l.Warn("two")
+		if err := os.Rename(path, path+".1"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookEvery)
+		l.Warn("three")
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookEvery)
+		l.Warn("four")
+		for name, want := range map[string]string{path + ".1": "one two", path: "four"} {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var words []string
+			for line := range strings.Lines(string(b)) {
+				words = append(words, strings.Fields(line)[len(strings.Fields(line))-1])
+			}
+			if got := strings.Join(words, " "); got != want {
+				t.Errorf("%s has %q, want %q", name, got, want)
+			}
+		}
+	})
 }
 
 func TestAFailureIsFollowedByWhatLedToIt(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"sync"
@@ -74,10 +75,14 @@ type output interface {
 
 // stream writes to a stream or file; it may be reopened if it has a path.
 type stream struct {
-	mu   sync.Mutex
-	w    io.Writer
-	path string
+	mu     sync.Mutex
+	w      io.Writer
+	path   string
+	looked time.Time // at the path
 }
+
+// lookEvery is how long a file may have another name before that is noticed.
+const lookEvery = time.Second
 
 // openFile returns a stream to the file at path. If that cannot be opened, the
 // stream goes to stderr, until it can be reopened.
@@ -117,19 +122,46 @@ func (s *stream) write(o Options, e entry) { s.writeRaw(o.line(e)) }
 func (s *stream) writeRaw(line []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if now := time.Now(); s.path != "" && now.Sub(s.looked) >= lookEvery {
+		s.looked = now
+		if s.moved() {
+			_ = s.open() // else the old file is better than none
+		}
+	}
 	_, _ = s.w.Write(line)
+}
+
+// moved reports whether the file has been renamed or deleted. Beside an SSSD,
+// its entry of logrotate renames all logs, and its sssctl deletes them, and both
+// then tell SSSD's programs only.
+func (s *stream) moved() bool {
+	file, ok := s.w.(*os.File)
+	if !ok || file == os.Stderr {
+		return false
+	}
+	ours, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(s.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(ours, there)
 }
 
 func (s *stream) reopen() error {
 	if s.path == "" {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open()
+}
+
+// open makes the file at the path the one that is written to.
+func (s *stream) open() error {
 	f, err := openLog(s.path)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	old := s.w
 	s.w = f
 	if old == os.Stderr {
