@@ -2,6 +2,7 @@
 VERSION := 0.1.0
 export CGO_ENABLED ?= 0
 GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd -X gosssd/layout.form=$(FORM)'
+PAGES = $(notdir $(wildcard packaging/man/*.[1-8]))
 RESPONDERS = $(patsubst %/main.go,./%,$(wildcard */sssd_*/main.go))
 
 # FORM is whole or beside: see package layout, which a test compares with this.
@@ -12,14 +13,16 @@ monitor = sssd
 tool = sssctl
 monitordir = $(sbindir)
 UNITS = sssd.service
-PAGES = sssd.8 sssctl.8 sssd.conf.5
+page = $(1)
+adapt = cat
 else ifeq ($(FORM),beside)
 BIN = bin/beside
 monitor = gosssd
 tool = gosssctl
 monitordir = $(libexecdir)/gosssd
 UNITS = gosssd.service
-PAGES =
+page = $(if $(filter sssd-%,$(1)),$(1),go$(1))
+adapt = sed -f packaging/man/beside.sed
 else
 $(error FORM is whole or beside, not $(FORM))
 endif
@@ -71,9 +74,8 @@ install: build
 	install -D -m 644 $(BIN)/$(tool).bash '$(DESTDIR)$(bashcompdir)/$(tool)'
 	install -D -m 644 $(BIN)/$(tool).zsh '$(DESTDIR)$(zshcompdir)/_$(tool)'
 	install -D -m 644 $(BIN)/$(tool).fish '$(DESTDIR)$(fishcompdir)/$(tool).fish'
-	for page in packaging/man/sssd-*.[1-8] $(patsubst %,packaging/man/%,$(PAGES)); do \
-	  install -D -m 644 -t '$(DESTDIR)$(mandir)'/man"$${page##*.}" "$$page" || exit 1; \
-	done
+	$(foreach source,$(PAGES),$(adapt) packaging/man/$(source) | \
+	  install -D -m 644 /dev/stdin '$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(source)))/$(call page,$(source))' &&) :
 	while read -r mode dir; do \
 	  [ -d '$(DESTDIR)'"$$dir" ] || install -d -m "$$mode" '$(DESTDIR)'"$$dir" || exit 1; \
 	done < packaging/directories

@@ -36,21 +36,25 @@ func (c *Config) validateSection(in *sectionSettings) {
 	case section != nil:
 		c.validateOptions(in, section)
 	case isForeignSection(in.Name):
-		c.note(in, fmt.Sprintf("[%s] is not served by this build", in.Name))
+		c.note(in, fmt.Sprintf("[%s] is %s", in.Name, c.schema.whose(nil)))
 	default:
 		c.unknownSection(in)
 		return
 	}
-	if services, set := in.Options[servicesKey]; set && strings.EqualFold(in.Name, monitorSection) {
+	if services, set := in.Options[servicesKey]; set && section != nil && strings.EqualFold(in.Name, monitorSection) && section.Option(servicesKey) != nil {
 		c.validateServices(in, services)
 	}
 }
 
 // unknownSection is about a section that nobody knows. SSSD starts with it,
 // and a later version may know it; but what is meant for a section of the
-// schema must not get lost by a typing error.
+// schema must not get lost by a typing error. What else is unknown in a file
+// that SSSD itself reads too is SSSD's affair.
 func (c *Config) unknownSection(in *sectionSettings) {
 	kind, near := UnknownName, c.nearestSection(in.Name)
+	if c.schema.shared() {
+		kind = NotServed
+	}
 	if declared := c.schema.Match(near); near != "" && declared != nil && !declared.Open {
 		kind = BadName
 	}
@@ -74,9 +78,9 @@ func (c *Config) validateOptions(in *sectionSettings, section *Section) {
 	switch len(notServed) {
 	case 0:
 	case 1:
-		c.note(in, fmt.Sprintf("[%s] %s is not served by this build", in.Name, notServed[0]))
+		c.note(in, fmt.Sprintf("[%s] %s is %s", in.Name, notServed[0], c.schema.whose(section)))
 	default:
-		c.note(in, fmt.Sprintf("[%s] %d options are not served by this build: %s", in.Name, len(notServed), strings.Join(notServed, ", ")))
+		c.note(in, fmt.Sprintf("[%s] %d options are %s: %s", in.Name, len(notServed), c.schema.whose(section), strings.Join(notServed, ", ")))
 	}
 }
 
@@ -152,6 +156,22 @@ func (c *Config) badValue(in *sectionSettings, set setting, text string) {
 
 func (c *Config) note(in *sectionSettings, text string) {
 	c.Findings = append(c.Findings, Finding{File: in.File, Line: in.Line, Kind: NotServed, Text: text})
+}
+
+// shared reports whether SSSD itself reads the file too, and serves what the
+// schema does not declare: its monitor's section is then open.
+func (s Schema) shared() bool {
+	section := s.Match(monitorSection)
+	return section != nil && section.Open
+}
+
+// whose says who serves what the schema does not declare of a section, or of
+// one that it does not declare either, nil.
+func (s Schema) whose(section *Section) string {
+	if s.shared() && (section == nil || section.Open) {
+		return "left to SSSD"
+	}
+	return "not served by this build"
 }
 
 // nearestSection returns the section that name is most likely a typing error

@@ -13,13 +13,15 @@ import "fmt"
 type Layout struct {
 	Form     string // the word that Form is set to
 	Package  string // of the operating system
+	Service  string // all of it together, in messages
 	Monitor  string // the monitor's program, its log and its unit
+	Programs string // the directory of that program
 	Tool     string // the administrator's tool
 	Database string // the configuration database
 	Bus      string // the socket of the private D-Bus
+	Logs     string // the files in the directory of logs that are ours, a regular expression of names
 	PIDFile  string // of the monitor
 	Storage  string // the default of [kcm] ccache_storage
-	Restart  string // what an administrator types to put sssd.conf into force
 	Beside   bool   // SSSD itself serves all sections of sssd.conf but ours
 }
 
@@ -27,24 +29,28 @@ var layouts = []Layout{
 	{
 		Form:     "whole",
 		Package:  "gosssd",
+		Service:  "SSSD",
 		Monitor:  "sssd",
+		Programs: "/usr/sbin",
 		Tool:     "sssctl",
 		Database: "/var/lib/sss/db/config.db",
 		Bus:      "/var/lib/sss/pipes/private/sbus-monitor",
 		PIDFile:  "/run/sssd.pid",
+		Logs:     `.*`,
 		Storage:  "secrets",
-		Restart:  "systemctl restart sssd",
 	},
 	{
 		Form:     "beside",
 		Package:  "gosssd-kcm",
+		Service:  "gosssd",
 		Monitor:  "gosssd",
+		Programs: "/usr/libexec/gosssd",
 		Tool:     "gosssctl",
 		Database: "/var/lib/sss/db/gosssd.db",
 		Bus:      "/var/lib/sss/pipes/private/gosssd-monitor",
 		PIDFile:  "/run/gosssd.pid",
+		Logs:     `(gosssd|sssd_kcm|sssd_secrets)\.log.*`,
 		Storage:  "secdb",
-		Restart:  "systemctl restart sssd",
 		Beside:   true,
 	},
 }

@@ -143,7 +143,7 @@ func CheckFile(path string) string {
 // SystemdHoldsSockets reports whether systemd's units hold the responders'
 // sockets, rather than the monitor.
 func SystemdHoldsSockets(conf *confdb.Snapshot, root Root) bool {
-	switch conf.Section("sssd").String("socket_activation") {
+	switch conf.Section(MonitorSection).String("socket_activation") {
 	case "systemd":
 		return true
 	case "monitor":

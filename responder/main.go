@@ -76,7 +76,7 @@ func (h inherited) serve(d Descriptor, construct Constructor, flags flags) int {
 	logger := openLog(d, flags, conf)
 	defer logger.Flush()
 	if confErr != nil {
-		logger.Error("the configuration database is missing, built-in defaults are in force; start sssd to make it", "error", confErr)
+		logger.Error("the configuration database is missing, built-in defaults are in force; start "+layout.Current().Monitor+" to make it", "error", confErr)
 	}
 	err = run(d, construct, flags, conf, logger, h)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/responder/log"
 )
 
@@ -35,19 +36,30 @@ func ServiceOptions() []confdb.Option {
 	)
 }
 
-// monitorSection is what the monitor itself serves of [sssd].
-func monitorSection() confdb.Section {
-	return confdb.Section{
-		Name: "sssd",
-		Text: "The monitor",
-		Options: append(logOptions(false),
-			confdb.Option{Key: "config_file_version", Kind: confdb.Int, Default: "2", Min: 2, Max: 2, Clamp: true, Text: "The version of the file's syntax"},
-			confdb.Option{Key: "domains", Kind: confdb.List, Missed: true,
-				NotServed: "this build keeps tickets and secrets only; users and groups of a domain come from SSSD's own sssd",
-				Text:      "Not served: the domains of SSSD's identity services"},
-			confdb.Option{Key: "services", Kind: confdb.List, Text: "SSSD's services; kcm and secrets are activated by their sockets and do not belong here"},
-			confdb.Option{Key: "socket_activation", Kind: confdb.Word, Default: "auto", Words: []string{"auto", "systemd", "monitor"}, Text: "Who holds the responders' sockets: systemd's units or the monitor; auto is systemd where it booted the machine and there is no --root"},
-		),
+// MonitorSection is the section of sssd.conf whose options are the monitor's.
+const MonitorSection = "sssd"
+
+// monitorSection is what the monitor itself serves of its section. Beside an
+// SSSD the section is SSSD's, and everything else in it is left to SSSD.
+func monitorSection(form layout.Layout) confdb.Section {
+	options := append(logOptions(false),
+		confdb.Option{Key: "config_file_version", Kind: confdb.Int, Default: "2", Min: 2, Max: 2, Clamp: true, Text: "The version of the file's syntax"})
+	if !form.Beside {
+		options = append(options, missedOptions()...)
+	}
+	options = append(options,
+		confdb.Option{Key: "socket_activation", Kind: confdb.Word, Default: "auto", Words: []string{"auto", "systemd", "monitor"}, Text: "Who holds the responders' sockets: systemd's units or the monitor; auto is systemd where it booted the machine and there is no --root"})
+	return confdb.Section{Name: MonitorSection, Text: "The monitor", Options: options, Open: form.Beside}
+}
+
+// missedOptions say what SSSD is to serve. Where it is not there, whoever sets
+// them must be told.
+func missedOptions() []confdb.Option {
+	return []confdb.Option{
+		{Key: "domains", Kind: confdb.List, Missed: true,
+			NotServed: "this build keeps tickets and secrets only; users and groups of a domain come from SSSD's own sssd",
+			Text:      "Not served: the domains of SSSD's identity services"},
+		{Key: "services", Kind: confdb.List, Text: "SSSD's services; kcm and secrets are activated by their sockets and do not belong here"},
 	}
 }
 
@@ -58,11 +70,18 @@ func domainSection() confdb.Section {
 }
 
 // Schema is everything an sssd.conf may say to these responders and the
-// monitor.
+// monitor. What several of them declare of one section is one section.
 func Schema(descriptors []Descriptor) confdb.Schema {
-	schema := confdb.Schema{monitorSection(), domainSection()}
+	schema := confdb.Schema{monitorSection(layout.Current()), domainSection()}
 	for _, d := range descriptors {
-		schema = append(schema, d.schema()...)
+		for _, more := range d.schema() {
+			i := slices.IndexFunc(schema, func(s confdb.Section) bool { return s.Name == more.Name })
+			if i < 0 {
+				schema = append(schema, more)
+				continue
+			}
+			schema[i].Options = slices.Concat(schema[i].Options, more.Options)
+		}
 	}
 	return schema
 }

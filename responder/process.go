@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gosssd/confdb"
+	"gosssd/layout"
 	"gosssd/linux"
 	"gosssd/responder/log"
 )
@@ -91,7 +92,7 @@ func (p *process) rotateLogs() error {
 	if err := p.log.Reopen(); err != nil {
 		return err
 	}
-	p.log.Info("the log file is reopened; configuration is read only when sssd starts")
+	p.log.Info("the log file is reopened; configuration is read only when " + layout.Current().Monitor + " starts")
 	return nil
 }
 

@@ -3,9 +3,13 @@ package tests
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"gosssd/layout"
 )
 
 // TestTheConfigurationOfAnADJoinedHostWorks guards that an sssd.conf as it is
@@ -25,7 +29,7 @@ func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
 		"[sssd] domains: has no effect: ",
 		"[sssd] 4 options are not served by this build: certificate_verification, default_domain_suffix, full_name_format, re_expression\n",
 		"[nss] is not served by this build\n", "[prompting/2fa/sshd] is not served by this build\n",
-		"[domain/corp.example.com] 42 options are not served by this build: ")
+		"[domain/corp.example.com] 41 options are not served by this build: ")
 	s.start()
 	_, warnings, _ := strings.Cut(check, "Warnings: ")
 	for note := range strings.Lines(warnings) {
@@ -51,5 +55,66 @@ func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
 	expect(t, show, "ldap_default_authtok = ********", "full_name_format = %1$s@%2$s", "[domain/lab.corp.example.com]")
 	for _, text := range []string{show, s.log("sssd"), s.log("sssd_kcm"), s.log("sssd_secrets")} {
 		refuse(t, text, "not # a comment; a password")
+	}
+}
+
+// TestRealConfigurationsLoadInBothForms has whole files of joined hosts, with
+// the owners and modes that packages of SSSD give them. Beside SSSD none of what
+// is SSSD's is worth a warning, and it may have more than we know.
+func TestRealConfigurationsLoadInBothForms(t *testing.T) {
+	files, err := filepath.Glob("../confdb/testdata/*-joined.conf")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	me := user(os.Getuid())
+	inBothForms(t, func(t *testing.T, form layout.Layout) {
+		for _, file := range files {
+			t.Run(filepath.Base(file), func(t *testing.T) {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := newSystemOf(t, form, string(text))
+				if err := os.Chmod(s.path("/etc/sssd/sssd.conf"), 0o640); err != nil {
+					t.Fatal(err)
+				}
+				if me == 0 { // 0640 root:sssd
+					if err := os.Chown(s.path("/etc/sssd/sssd.conf"), 0, 990); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if form.Beside {
+					s.write("/etc/sssd/conf.d/newer.conf", "[sssd]\nan_option_of_tomorrow = 1\n[a_service_of_tomorrow]\nx = 1\n[domain/a]\nkrb5_renew_interval = 1h\n", 0o600)
+				}
+				check := s.sh(me, `"$TOOL" --root "$ROOT" config-check`)
+				expect(t, check, "Issues identified by validators: 0\n")
+				if form.Beside {
+					expect(t, check, "] is left to SSSD\n")
+				}
+				if warns := strings.Contains(check, "\nWarnings: "); warns == form.Beside {
+					t.Errorf("warnings: %v\n%s", warns, check)
+				}
+				s.start()
+				c := s.kcm()
+				if err := c.Initialize(fmt.Sprint(me), principal("alice")); err != nil {
+					t.Fatal(err)
+				}
+				s.stop()
+				if form.Beside {
+					refuse(t, s.log(form.Monitor)+s.output.String(), "services", "domains")
+				}
+			})
+		}
+	})
+}
+
+// TestBesideSSSDMistakesInOurSectionsAreFound: what is left to SSSD does not
+// hide what is meant for us.
+func TestBesideSSSDMistakesInOurSectionsAreFound(t *testing.T) {
+	s := newSystemOf(t, besideForm(), "[sssd]\nservices = nss\n[kcm]\nmax_uid_ccache = 3\n[secret]\nx = 1\n")
+	out := s.shFails(user(os.Getuid()), `"$TOOL" --root "$ROOT" config-check`)
+	expect(t, out, "Did you mean 'max_uid_ccaches'", "[secrets]")
+	if err := exec.Command(s.bin+"/"+s.form.Monitor, "--genconf", "--root", s.root).Run(); err == nil {
+		t.Error("the configuration is committed all the same")
 	}
 }

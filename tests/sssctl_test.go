@@ -29,7 +29,7 @@ func (s *system) ctlOf(u user, stdin string, args ...string) said {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.bin+"/sssctl", args...)
+	cmd := exec.CommandContext(ctx, s.bin+"/"+s.form.Tool, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	cmd.Env, cmd.Dir = s.env, "/"

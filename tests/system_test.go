@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gosssd/layout"
 )
 
 // programs is where TestMain has built the programs; scratch is a directory
@@ -88,6 +90,7 @@ func needProgram(t *testing.T, names ...string) {
 // system is one sssd with its responders below a root of its own.
 type system struct {
 	t    testing.TB
+	form layout.Layout
 	root string
 	bin  string   // where its programs are
 	args []string // of sssd, besides --root
@@ -102,6 +105,13 @@ type system struct {
 // newSystem lays out a root whose sssd.conf is conf.
 func newSystem(t testing.TB, conf string) *system {
 	t.Helper()
+	return newSystemOf(t, layout.Current(), conf)
+}
+
+// newSystemOf is newSystem with the programs of a form of the product.
+func newSystemOf(t testing.TB, form layout.Layout, conf string) *system {
+	t.Helper()
+	bin := programsOf(t, form)
 	root, err := os.MkdirTemp(scratch, "root-")
 	if err != nil {
 		t.Fatal(err)
@@ -109,14 +119,14 @@ func newSystem(t testing.TB, conf string) *system {
 	if err := os.Chmod(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := &system{t: t, root: root, bin: programs, args: []string{"-i", "--logger=files"}}
+	s := &system{t: t, form: form, root: root, bin: bin, args: []string{"-i", "--logger=files"}}
 	s.configure(conf)
 	socket := s.path("/var/run/.heim_org.h5l.kcm-socket")
 	s.env = []string{
 		"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=/nonexistent",
 		"KRB5_CONFIG=" + s.krb5Conf("default_ccache_name = KCM:", "kcm_socket = "+socket),
-		"ROOT=" + root, "BIN=" + programs,
-		"BUS=unix:path=" + s.path("/var/lib/sss/pipes/private/sbus-monitor"),
+		"ROOT=" + root, "BIN=" + bin, "MONITOR=" + bin + "/" + form.Monitor, "TOOL=" + bin + "/" + form.Tool,
+		"BUS=unix:path=" + s.path(form.Bus),
 	}
 	t.Cleanup(func() {
 		s.stop()
@@ -156,7 +166,7 @@ func (s *system) start() *system {
 	}
 	output := &bytes.Buffer{}
 	s.output = output
-	s.sssd = exec.Command(s.bin+"/sssd", append(s.args, "--root", s.root)...)
+	s.sssd = exec.Command(s.bin+"/"+s.form.Monitor, append(s.args, "--root", s.root)...)
 	s.sssd.Env = slices.Concat(os.Environ(), s.more, []string{"NOTIFY_SOCKET=" + address.Name})
 	s.sssd.Stderr = output
 	s.sssd.WaitDelay = time.Second
@@ -293,7 +303,7 @@ func (s *system) log(name string) string {
 }
 
 func (s *system) dumpLogs() {
-	for _, name := range []string{"sssd", "sssd_kcm", "sssd_secrets"} {
+	for _, name := range []string{s.form.Monitor, "sssd_kcm", "sssd_secrets"} {
 		text := s.log(name)
 		s.t.Logf("%s.log:\n%s", name, text[max(0, len(text)-8000):])
 	}

@@ -102,7 +102,7 @@ func (t *tool) openMover() (*mover, error) {
 		select {
 		case <-ctx.Done():
 			m.Close()
-			return nil, fmt.Errorf("sssd_kcm does not answer sssd; see its log: %w", err)
+			return nil, fmt.Errorf("sssd_kcm does not answer %s; see its log: %w", layout.Current().Monitor, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

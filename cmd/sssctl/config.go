@@ -59,14 +59,14 @@ func (t *tool) configShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "config-show [SECTION]",
 		Short: "Show the configuration in force and where each value comes from",
-		Long: "Show the configuration that sssd has committed to its database, which is what responders start with.\n" +
+		Long: "Show the configuration that " + layout.Current().Monitor + " has committed to its database, which is what responders start with.\n" +
 			"Each value is followed by the file and line it comes from, or \"default\".",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: t.completeFirst(t.sectionNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			conf, err := confdb.Open(t.root.Path(layout.Current().Database), responder.Schema(responders.List()))
 			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("sssd has not been started yet: %w", err)
+				return fmt.Errorf("%s has not been started yet: %w", layout.Current().Monitor, err)
 			} else if err != nil {
 				return err
 			}

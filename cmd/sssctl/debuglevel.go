@@ -21,8 +21,8 @@ func (t *tool) debugLevelCommand() *cobra.Command {
 		Short: "Show or change what services log",
 		Long: "Show or change what services log: a level from 0 to 10, or a mask of bits such as 0x0070.\n" +
 			"Without the name of a service all are meant. A service that does not run gets the level when it starts.\n" +
-			"A change lasts until sssd starts again;\n" +
-			"with --persist it is also written to a snippet of sssd.conf, for the next start of sssd.",
+			"A change lasts until " + layout.Current().Monitor + " starts again;\n" +
+			"with --persist it is also written to a snippet of sssd.conf, for the next start of " + layout.Current().Monitor + ".",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: t.completeFirst(levelNames),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -39,7 +39,7 @@ func (t *tool) debugLevelCommand() *cobra.Command {
 	for _, name := range serviceNames() {
 		named[name] = c.Flags().Bool(name, false, "only "+name)
 	}
-	c.Flags().BoolVar(&persist, "persist", false, "keep LEVEL after a restart of sssd")
+	c.Flags().BoolVar(&persist, "persist", false, "keep LEVEL after a restart of "+layout.Current().Monitor)
 	return c
 }
 

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -15,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gosssd/cmd/responders"
+	"gosssd/layout"
 	"gosssd/linux"
 	"gosssd/responder"
 )
@@ -37,7 +40,7 @@ func (t *tool) logsRemoveCommand() *cobra.Command {
 			return errors.Join(err, t.rotateLogs())
 		},
 	}
-	c.Flags().BoolVarP(&remove, "delete", "d", false, "delete everything in the log directory, rotated logs too, and begin new files")
+	c.Flags().BoolVarP(&remove, "delete", "d", false, "delete rotated logs too, and whatever else is ours in the log directory, and begin new files")
 	return c
 }
 
@@ -70,10 +73,17 @@ func (t *tool) rotateLogs() error {
 
 // logFiles are the logs that are written now, without rotated ones.
 func logFiles(dir string) ([]string, error) {
+	paths, err := ourFiles(dir)
+	return slices.DeleteFunc(paths, func(path string) bool { return !strings.HasSuffix(path, ".log") }), err
+}
+
+// ourFiles are the files in the directory of logs that are ours.
+func ourFiles(dir string) ([]string, error) {
+	ours := regexp.MustCompile(`^(` + layout.Current().Logs + `)$`)
 	entries, err := os.ReadDir(dir)
 	var paths []string
 	for _, entry := range entries {
-		if strings.HasSuffix(entry.Name(), ".log") {
+		if ours.MatchString(entry.Name()) {
 			paths = append(paths, filepath.Join(dir, entry.Name()))
 		}
 	}
@@ -114,10 +124,10 @@ func truncateLogs(dir string) error {
 }
 
 func deleteLogs(dir string) error {
-	entries, err := os.ReadDir(dir)
+	paths, err := ourFiles(dir)
 	problems := []error{err}
-	for _, entry := range entries {
-		problems = append(problems, os.RemoveAll(filepath.Join(dir, entry.Name())))
+	for _, path := range paths {
+		problems = append(problems, os.RemoveAll(path))
 	}
 	return errors.Join(problems...)
 }

@@ -86,7 +86,7 @@ func (t *tool) command() *cobra.Command {
 		PersistentPreRunE: t.prepare,
 	})
 	c.PersistentFlags().StringVar(&t.rootDir, "root", "", "put `DIR` in front of every path")
-	c.PersistentFlags().Int64Var(&t.debug, "debug", 0, "what to say on stderr of the way to sssd, as debug_level `LEVEL`")
+	c.PersistentFlags().Int64Var(&t.debug, "debug", 0, "what to say on stderr of the way to "+layout.Current().Monitor+", as debug_level `LEVEL`")
 	_ = c.PersistentFlags().MarkHidden("debug")
 	_ = c.MarkPersistentFlagDirname("root")
 	speak(c)

@@ -40,13 +40,13 @@ func (t *tool) persistLevel(c *cobra.Command, names []string, mask log.Level) (p
 	if err := updateLevels(dir, path, sections, mask); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	fmt.Fprintf(c.OutOrStdout(), "Written to %s for the next start of sssd.\n", path)
+	fmt.Fprintf(c.OutOrStdout(), "Written to %s for the next start of %s.\n", path, layout.Current().Monitor)
 	config, err := responder.LoadConfig(t.sources(), t.root, responders.List())
 	if err == nil {
 		err = config.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("sssd cannot start with this configuration:\n%w", err), nil
+		return fmt.Errorf("%s cannot start with this configuration:\n%w", layout.Current().Monitor, err), nil
 	}
 	return overridden(config.Snapshot(), sections, mask), nil
 }
@@ -69,7 +69,7 @@ func sectionsOf(names []string) []string {
 	var sections []string
 	for _, name := range names {
 		if name == layout.Current().Monitor {
-			sections = append(sections, name)
+			sections = append(sections, responder.MonitorSection)
 		}
 		for _, d := range responders.List() {
 			if d.Name == name {

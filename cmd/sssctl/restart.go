@@ -22,8 +22,8 @@ func (t *tool) restartCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "restart",
 		Short: "Put an edited sssd.conf into force",
-		Long: "Check sssd.conf and, if it is right, start sssd again in its process. No client is refused meanwhile, also\n" +
-			"where sssd itself and not systemd holds the responders' sockets. Programs that an upgrade has replaced are\n" +
+		Long: "Check sssd.conf and, if it is right, start " + layout.Current().Monitor + " again in its process. No client is refused meanwhile,\n" +
+			"also where it holds the responders' sockets itself and systemd does not. Programs that an upgrade has replaced are\n" +
 			"started anew. What is not in force afterwards, since a responder has caches in its memory only, is said, and\n" +
 			"the command then fails.",
 		Args: arguments(0, 0),

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"gosssd/layout"
 	"gosssd/secrets"
 )
 
@@ -61,7 +62,7 @@ func (t *tool) secret(q request) ([]byte, error) {
 	answer, err := client.Do(r)
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("the secrets service is not there, nobody listens at %s: start sssd", socket)
+		return nil, fmt.Errorf("the secrets service is not there, nobody listens at %s: start %s", socket, layout.Current().Monitor)
 	case err != nil:
 		return nil, fmt.Errorf("the secrets service: %w", err)
 	}

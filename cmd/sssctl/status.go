@@ -31,7 +31,7 @@ const (
 )
 
 // errNotRunning says that no monitor serves the private bus.
-const errNotRunning = sentence("SSSD is not running.")
+var errNotRunning = sentence(layout.Current().Service + " is not running.")
 
 // monitor calls a method of the monitor.
 func (t *tool) monitor(method string, args ...any) ([]any, error) {
@@ -58,9 +58,9 @@ func inWords(err error) error {
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("sssd runs, but does not answer")
+		return errors.New(layout.Current().Monitor + " runs, but does not answer")
 	case errors.Is(err, sbus.ErrClosed):
-		return errors.New("sssd has ended before it answered")
+		return errors.New(layout.Current().Monitor + " has ended before it answered")
 	}
 	return err
 }
@@ -74,7 +74,7 @@ func (t *tool) dial(ctx context.Context) (*sbus.Conn, error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, inWords(err)
 	case err != nil:
-		return nil, fmt.Errorf("cannot reach SSSD: %w", err)
+		return nil, fmt.Errorf("cannot reach %s: %w", layout.Current().Service, err)
 	}
 	return conn, nil
 }
@@ -84,7 +84,7 @@ func (t *tool) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show what runs, since when, and with which configuration",
 		Long: "Show what runs, since when, with which configuration and in which version, and whether it answers.\n" +
-			"The exit status is 1 if something is not well, and 3 if sssd does not run.",
+			"The exit status is 1 if something is not well, and 3 if " + layout.Current().Monitor + " does not run.",
 		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(context.Background(), callTime)
@@ -126,7 +126,7 @@ func (t *tool) describe(ctx context.Context) ([]description, error) {
 	}
 	var services []status
 	if err := dbus.Store(reply, &services); err != nil {
-		return nil, fmt.Errorf("the answer of sssd cannot be read: %w", err)
+		return nil, fmt.Errorf("the answer of %s cannot be read: %w", layout.Current().Monitor, err)
 	}
 	var list []description
 	for i, s := range services {
@@ -158,8 +158,8 @@ func properties(ctx context.Context, conn *sbus.Conn, name string, path dbus.Obj
 	return values
 }
 
-// stateOrphan is that of a responder that serves although no sssd runs.
-const stateOrphan = "running without sssd"
+// stateOrphan is that of a responder that serves although no monitor runs.
+func stateOrphan() string { return "running without " + layout.Current().Monitor }
 
 // orphans are the responders that serve although no sssd runs.
 func (t *tool) orphans() []description {
@@ -169,7 +169,7 @@ func (t *tool) orphans() []description {
 		if pid == 0 {
 			continue
 		}
-		list = append(list, description{status: status{Name: d.Name, State: stateOrphan, PID: uint32(pid), Socket: t.root.Path(d.Socket)}})
+		list = append(list, description{status: status{Name: d.Name, State: stateOrphan(), PID: uint32(pid), Socket: t.root.Path(d.Socket)}})
 	}
 	return list
 }
@@ -186,7 +186,7 @@ func (t *tool) probe(services []description) error {
 		switch s.State {
 		case sbus.StateBackOff:
 			unwell(s, "it cannot be started, "+orDash(s.LastExit))
-		case sbus.StateRunning, stateOrphan:
+		case sbus.StateRunning, stateOrphan():
 			for _, d := range responders.List() {
 				if d.Name != s.Name {
 					continue
@@ -225,7 +225,7 @@ func (t *tool) services() ([]status, error) {
 	}
 	var services []status
 	if err := dbus.Store(reply, &services); err != nil {
-		return nil, fmt.Errorf("the answer of sssd cannot be read: %w", err)
+		return nil, fmt.Errorf("the answer of %s cannot be read: %w", layout.Current().Monitor, err)
 	}
 	return services, nil
 }

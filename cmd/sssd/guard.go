@@ -59,13 +59,13 @@ func (g *guard) check(path string, restore func() (bool, error)) bool {
 	_ = g.watch.Add(path) // before the look, so that nothing is missed; a missing one is seen below
 	restored, err := restore()
 	if restored {
-		g.log.Warn("something that sssd needs was deleted or damaged, and is restored", "path", path)
+		g.log.Warn("something that "+layout.Current().Monitor+" needs was deleted or damaged, and is restored", "path", path)
 	}
 	if err == nil {
 		err = g.watch.Add(path)
 	}
 	if err != nil && !g.reported[path] {
-		g.log.Error("something that sssd needs is gone", "path", path, "error", err)
+		g.log.Error("something that "+layout.Current().Monitor+" needs is gone", "path", path, "error", err)
 	}
 	g.reported[path] = err != nil
 	return err == nil

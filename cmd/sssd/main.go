@@ -183,7 +183,7 @@ func serve(f flags, config *confdb.Config, conf *confdb.Snapshot, instance *resp
 }
 
 func (f flags) openLog(conf *confdb.Snapshot) *log.Logger {
-	options := f.log.Options(conf.Section("sssd"))
+	options := f.log.Options(conf.Section(responder.MonitorSection))
 	options.Program = layout.Current().Monitor
 	options.File = f.root.Path(responder.LogDir + "/" + layout.Current().Monitor + ".log")
 	return log.Open(options)

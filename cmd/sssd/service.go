@@ -80,7 +80,7 @@ func (s *service) register(caller sbus.Caller) (levelOverride uint32, err error)
 }
 
 // errUnsupervised says that a process serves for a service, but is not supervised.
-var errUnsupervised = errors.New("this sssd has not started it, and it has to end")
+var errUnsupervised = errors.New("it was not started by this process, and has to end")
 
 func (s *service) isProcess(pid int) bool {
 	return pid != 0 && (pid == s.pid || pid == responder.HolderPID(s.claim))
@@ -255,8 +255,8 @@ func (s *service) adoptedEnded(p *linux.Process) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log.Info("a responder of an earlier sssd has ended", "service", s.descriptor.Name, "pid", s.pid)
-	s.lastExit = "not known: an earlier sssd had started it"
+	s.log.Info("a responder that was started before has ended", "service", s.descriptor.Name, "pid", s.pid)
+	s.lastExit = "not known: it was started by an earlier process"
 	s.pid, s.peer = 0, 0
 }
 

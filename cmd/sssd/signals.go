@@ -4,6 +4,8 @@ import (
 	"context"
 	"os/signal"
 	"syscall"
+
+	"gosssd/layout"
 )
 
 // handleSignals serves the signals that do not end sssd.
@@ -22,7 +24,7 @@ func (m *monitor) handleSignals(ctx context.Context) {
 			if err := m.rotateLogs(ctx); err != nil {
 				m.log.Error("logs are not rotated everywhere", "error", err)
 			}
-			m.log.Info("SIGHUP rotates logs; configuration is read only when sssd starts")
+			m.log.Info("SIGHUP rotates logs; configuration is read only when " + layout.Current().Monitor + " starts")
 		}
 	}
 }

@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"gosssd/layout"
 )
 
 var update = flag.Bool("update", false, "write the generated parts of the manual pages and of README.md")
@@ -26,14 +29,45 @@ var generated = map[bool]*regexp.Regexp{
 	true:  regexp.MustCompile(`(?sm)^(<!-- options() -->\n)(.*?)^(<!-- /options -->\n)`),
 }
 
-// files are the manual pages and README.md.
+// files are the manual pages and README.md, which shows the form whole.
 func files(t *testing.T) []string {
 	t.Helper()
 	pages, err := filepath.Glob("*.[58]")
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("there are no pages: %v", err)
 	}
-	return append(pages, readme)
+	if !layout.Current().Beside {
+		pages = append(pages, readme)
+	}
+	return pages
+}
+
+// read returns a file, a manual page as it is installed with this form.
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err == nil && layout.Current().Beside {
+		text, err = exec.Command("sed", "-f", "beside.sed", name).Output()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestPagesOfTheFormBeside runs the other tests as those of the other form: they
+// compare the pages that are made of these with the options that it declares.
+func TestPagesOfTheFormBeside(t *testing.T) {
+	if layout.Current().Beside {
+		t.Skip("this is the other form")
+	}
+	out, err := exec.Command("go", "test", "-ldflags", "-X gosssd/layout.form=beside", "-v", ".").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(out), "--- SKIP: TestPagesOfTheFormBeside") {
+		t.Errorf("it was not the other form:\n%s", out)
+	}
 }
 
 // regenerate returns a file's text with its generated parts as they should
@@ -66,20 +100,17 @@ func order() []string {
 func TestPagesAndReadmeShowTheDeclaredOptions(t *testing.T) {
 	var inPages, inReadme []string
 	for _, name := range files(t) {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		should, about := regenerate(name, string(text))
+		text := read(t, name)
+		should, about := regenerate(name, text)
 		if name == readme {
 			inReadme = about
 		} else {
 			inPages = append(inPages, about...)
 		}
-		if should == string(text) {
+		if should == text {
 			continue
 		}
-		if !*update {
+		if !*update || layout.Current().Beside {
 			t.Errorf("%s does not show the options as they are declared; run go test ./packaging/man -update", name)
 			continue
 		}
@@ -88,7 +119,7 @@ func TestPagesAndReadmeShowTheDeclaredOptions(t *testing.T) {
 		}
 	}
 	for _, name := range order() {
-		if count(inPages, name) != 1 || count(inReadme, name) != 1 {
+		if count(inPages, name) != 1 || !layout.Current().Beside && count(inReadme, name) != 1 {
 			t.Errorf("the options of %s are in %d pages and %d times in README.md, want once each", written(name), count(inPages, name), count(inReadme, name))
 		}
 	}
@@ -98,11 +129,7 @@ func TestPagesAndReadmeShowTheDeclaredOptions(t *testing.T) {
 // part must be noticed.
 func TestAStalePageIsFound(t *testing.T) {
 	for _, name := range files(t) {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := string(b)
+		text := read(t, name)
 		_, about := regenerate(name, text)
 		if len(about) == 0 {
 			continue
@@ -125,14 +152,10 @@ func TestAStalePageIsFound(t *testing.T) {
 // TestPagesNameExistingPages follows the references of each page to the
 // others.
 func TestPagesNameExistingPages(t *testing.T) {
-	reference := regexp.MustCompile(`(?m)^\.Xr (sss[a-z.-]*) (\d)`)
+	reference := regexp.MustCompile(`(?m)^\.Xr (?:go)?(sss[a-z.-]*) (\d)`)
 	found := 0
 	for _, name := range files(t) {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, to := range reference.FindAllStringSubmatch(string(text), -1) {
+		for _, to := range reference.FindAllStringSubmatch(read(t, name), -1) {
 			found++
 			if _, err := os.Stat(fmt.Sprintf("%s.%s", to[1], to[2])); err != nil {
 				t.Errorf("%s: %v", name, err)
