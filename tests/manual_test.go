@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gosssd/layout"
 )
 
 const manual = "../packaging/man/"
@@ -30,6 +32,7 @@ func TestManualPagesHaveNoErrors(t *testing.T) {
 	if err != nil || len(pages) < 5 {
 		t.Fatalf("there are %d pages: %v", len(pages), err)
 	}
+	pages = append(pages, besidePages(t, pages)...)
 	for name, lint := range map[string][]string{
 		"mandoc": {"mandoc", "-T", "lint", "-W", "warning"},
 		"man":    {"man", "--warnings", "-E", "UTF-8", "-l"},
@@ -49,6 +52,67 @@ func TestManualPagesHaveNoErrors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// besidePages are the pages of the form beside, made of these as make install
+// makes them.
+func besidePages(t *testing.T, pages []string) (made []string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, page := range pages {
+		text, err := exec.Command("sed", "-f", manual+"beside.sed", page).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(dir, filepath.Base(page))
+		if !strings.HasPrefix(filepath.Base(page), "sssd-") {
+			name = filepath.Join(dir, "go"+filepath.Base(page))
+		}
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, name)
+	}
+	return made
+}
+
+// TestTheManualOfTheFormBesideHasItsNames looks in its pages, as they are read,
+// for names that are of the form whole.
+func TestTheManualOfTheFormBesideHasItsNames(t *testing.T) {
+	needProgram(t, "mandoc")
+	pages, err := filepath.Glob(manual + "*.[58]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, beside := layout.Current(), besideForm()
+	of := func(files []string) string {
+		out, err := exec.Command("mandoc", append([]string{"-T", "ascii", "-O", "width=400", "-I", "os=x"}, files...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`.\x08`).ReplaceAllString(string(out), "")
+	}
+	texts := map[string]string{"whole": of(pages), "beside": of(besidePages(t, pages))}
+	for _, name := range []string{whole.Database, whole.Bus, whole.PIDFile, "/" + whole.Monitor + ".log", "# " + whole.Tool, whole.Tool + " restart"} {
+		if !strings.Contains(texts["whole"], name) {
+			t.Errorf("no page of the form whole has %s; the test shows nothing", name)
+		}
+		if name != "# "+whole.Tool && strings.Contains(strings.ReplaceAll(texts["beside"], beside.Tool, ""), name) {
+			t.Errorf("a page of the form beside has %s", name)
+		}
+	}
+	for _, name := range []string{beside.Database, beside.Bus, beside.PIDFile, "/" + beside.Monitor + ".log", "# " + beside.Tool, beside.Programs + "/" + beside.Monitor + " --genconf"} {
+		if !strings.Contains(texts["beside"], name) {
+			t.Errorf("no page of the form beside has %s", name)
+		}
+	}
+	// What is SSSD's there: the file, its section, the restart, and what says so.
+	rest := regexp.MustCompile(`systemctl restart sssd\b|SSSD's own\s+sssd|\[sssd\]|sssd\.conf|sssd[-_]\w+|[/.]sssd\b|sssd[./]\w+|gosssd|restart sssd, which|of sssd stops|the sssd of SSSD`).ReplaceAllString(texts["beside"], "")
+	for line := range strings.Lines(rest) {
+		if regexp.MustCompile(`\bsssd\b`).MatchString(line) {
+			t.Errorf("sssd is named in: %s", strings.TrimSpace(line))
+		}
 	}
 }
 
