@@ -17,11 +17,12 @@ const (
 	Int                  // decimal or 0x hexadecimal
 	Duration             // seconds, or krb5 deltat such as 60m, 1h, 1d12h
 	List                 // comma separated, blanks trimmed, empty elements dropped
+	Mode                 // who may use a file, octal as for chmod(1): 600, 0660
 )
 
 // String names the kind for people: "an integer", "a boolean" …
 func (k Kind) String() string {
-	return [...]string{"text", "an absolute path", "a word", "a boolean", "an integer", "a duration", "a list"}[k]
+	return [...]string{"text", "an absolute path", "a word", "a boolean", "an integer", "a duration", "a list", "an octal mode"}[k]
 }
 
 // Option declares one option of a section: the loader, config-check, the
@@ -50,9 +51,9 @@ type Option struct {
 	Odd func(n int64) string
 }
 
-// Section declares one section of sssd.conf. A Name that ends in "/*" stands
-// for every section with that prefix and one more element, as in
-// "secrets/users/*"; it declares a family.
+// Section declares one section of sssd.conf. A Name that ends in "*" declares a
+// family: every section whose last element begins alike and goes on, as in
+// "secrets/users/*" and "kcm/socket *".
 type Section struct {
 	Name    string
 	Text    string
@@ -83,24 +84,29 @@ func (s Schema) Match(name string) *Section {
 	return nil
 }
 
-func (s *Section) family() bool { return strings.HasSuffix(s.Name, "/*") }
+func (s *Section) family() bool { return strings.HasSuffix(s.Name, "*") }
 
-// matchName reports whether a section's name fits pattern, in which the
-// element "*" stands for any one element.
+// matchName reports whether a section's name fits pattern, in which "*" stands
+// for any one element, or for the rest of the one whose end it is.
 func matchName(pattern, name string) bool {
 	wanted, given := strings.Split(pattern, "/"), strings.Split(name, "/")
 	if len(wanted) != len(given) {
 		return false
 	}
 	for i := range wanted {
-		if wanted[i] == "*" && given[i] != "" {
-			continue
-		}
-		if !strings.EqualFold(wanted[i], given[i]) {
+		if !matchElement(wanted[i], given[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+func matchElement(wanted, given string) bool {
+	start, open := strings.CutSuffix(wanted, "*")
+	if !open {
+		return strings.EqualFold(wanted, given)
+	}
+	return len(given) > len(start) && strings.EqualFold(given[:len(start)], start)
 }
 
 // Option returns the declaration of key, or nil. Keys compare without regard

@@ -2,6 +2,7 @@ package confdb
 
 import (
 	"fmt"
+	"io/fs"
 	"sort"
 	"strings"
 	"time"
@@ -111,6 +112,13 @@ func (v View) Duration(key string) time.Duration {
 	_, text := v.text(key, Duration)
 	seconds, _ := parseSeconds(text)
 	return time.Duration(seconds) * time.Second
+}
+
+// Mode returns a Mode; an option without value or default is 0.
+func (v View) Mode(key string) fs.FileMode {
+	_, text := v.text(key, Mode)
+	mode, _ := parseMode(text)
+	return mode
 }
 
 // List returns the elements of a List; nil when there are none.

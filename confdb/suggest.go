@@ -14,19 +14,27 @@ func Nearest(name string, candidates []string) string {
 	return best
 }
 
-// nearestSection does the same for patterns of section names. An element "*"
-// of a pattern takes what name has in its place.
+// nearestSection does the same for patterns of section names. The "*" of a
+// pattern takes what name has in its place.
 func nearestSection(name string, patterns []string) string {
-	given := strings.Split(name, "/")
 	var candidates []string
 	for _, pattern := range patterns {
-		elements := strings.Split(pattern, "/")
+		elements, given := strings.Split(pattern, "/"), strings.Split(name, "/")
+		last := len(elements) - 1
+		if strings.HasSuffix(elements[last], " *") && len(given) == len(elements)+1 { // a slash for the blank
+			given = append(given[:last:last], given[last]+" "+given[last+1])
+		}
 		if len(elements) != len(given) {
 			continue
 		}
 		for i := range elements {
-			if elements[i] == "*" {
+			start, open := strings.CutSuffix(elements[i], "*")
+			switch {
+			case open && start == "":
 				elements[i] = given[i]
+			case open:
+				_, rest, _ := strings.Cut(given[i], " ")
+				elements[i] = start + rest
 			}
 		}
 		candidates = append(candidates, strings.Join(elements, "/"))

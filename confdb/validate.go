@@ -206,7 +206,7 @@ func (s *Section) keys() []string {
 // rule is the name of SSSD's validator for the options of the section, such
 // as allowed_kcm_options and allowed_sec_users_options.
 func (s *Section) rule() string {
-	name := strings.TrimSuffix(strings.ToLower(s.Name), "/*")
+	name := strings.TrimRight(strings.ToLower(s.Name), "/ *")
 	name = strings.Replace(name, "secrets", "sec", 1)
 	return "allowed_" + strings.ReplaceAll(name, "/", "_") + "_options"
 }

@@ -3,6 +3,7 @@ package confdb
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"strconv"
 	"strings"
@@ -42,6 +43,10 @@ func (o *Option) checkKind(text string) error {
 	case Bool:
 		if !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
 			return fmt.Errorf("%s is not a boolean, expected true or false", quoted(text))
+		}
+	case Mode:
+		if _, err := parseMode(text); err != nil {
+			return fmt.Errorf("%s is not an octal mode such as 0600", quoted(text))
 		}
 	case Int, Duration:
 		n, err := o.number(text)
@@ -151,6 +156,18 @@ func (o *Option) inForce(text string) string {
 		}
 	}
 	return text
+}
+
+// parseMode reads three octal digits, with or without a zero before them.
+func parseMode(text string) (fs.FileMode, error) {
+	if len(text) == 4 && text[0] == '0' {
+		text = text[1:]
+	}
+	if len(text) != 3 || strings.Trim(text, "01234567") != "" {
+		return 0, fs.ErrInvalid
+	}
+	mode, err := strconv.ParseUint(text, 8, 9)
+	return fs.FileMode(mode), err
 }
 
 func (o *Option) word(text string) string {

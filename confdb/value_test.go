@@ -202,3 +202,44 @@ func TestParseIntTakesWhatSSSDTakes(t *testing.T) {
 		}
 	}
 }
+
+func TestModes(t *testing.T) {
+	option := Option{Key: "mode", Kind: Mode}
+	for text, want := range map[string]int{ // -1: refused
+		"600": 0o600, "0600": 0o600, "0666": 0o666, "000": 0, "777": 0o777,
+		"60": -1, "0o600": -1, "00600": -1, "1777": -1, "4755": -1, "680": -1, "+600": -1, "rw-------": -1, "6 0": -1,
+	} {
+		mode, err := parseMode(text)
+		switch {
+		case want < 0 && (err == nil || option.Check(text) == nil):
+			t.Errorf("%q is accepted", text)
+		case want >= 0 && (err != nil || option.Check(text) != nil || int(mode) != want):
+			t.Errorf("%q is %o, %v; want %o", text, mode, err, want)
+		}
+	}
+}
+
+func TestAFamilyMayBeginWithAWord(t *testing.T) {
+	schema := Schema{{Name: "kcm"}, {Name: "kcm/socket *"}, {Name: "secrets/users/*"}}
+	for name, want := range map[string]string{
+		"kcm/socket web": "kcm/socket *", "KCM/Socket Web": "kcm/socket *", "kcm/socket a b": "kcm/socket *", "secrets/users/1": "secrets/users/*",
+		"kcm/socket": "", "kcm/socket ": "", "kcm/socketweb": "", "kcm/socket/web": "", "kcm/socket web/x": "", "kcm": "kcm",
+	} {
+		got := ""
+		if section := schema.Match(name); section != nil {
+			got = section.Name
+		}
+		if got != want {
+			t.Errorf("[%s] is declared by %q, want %q", name, got, want)
+		}
+	}
+	patterns := []string{"kcm", "kcm/socket *", "domain/*"}
+	for name, want := range map[string]string{
+		"kcm/socket/web": "kcm/socket web", "kcm/sokcet web": "kcm/socket web", "kcm/sockets web": "kcm/socket web",
+		"domian/socket x": "domain/socket x", "nothing like it": "",
+	} {
+		if got := nearestSection(name, patterns); got != want {
+			t.Errorf("[%s] is taken for %q, want %q", name, got, want)
+		}
+	}
+}

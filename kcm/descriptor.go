@@ -45,7 +45,7 @@ func Descriptor() responder.Descriptor {
 			Name:    section,
 			Text:    "The Kerberos credential cache server",
 			Options: append(options(), renewalOptions()...),
-		}, inheritedSection()},
+		}, responder.IdentitySection(section), inheritedSection()},
 	}
 }
 

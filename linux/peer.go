@@ -29,6 +29,16 @@ var ErrUnmapped = errors.New("uid 65534 stands for every user that this user nam
 // user namespace that does not map every uid, the one that stands for all the
 // others is refused with ErrUnmapped: it is not one user.
 func PeerOf(c *net.UnixConn) (Peer, error) {
+	peer, err := PeerAsMapped(c)
+	if err == nil && peer.UID == overflowUID && !allUsersMapped() {
+		err = fmt.Errorf("peer credentials: %w", ErrUnmapped)
+	}
+	return peer, err
+}
+
+// PeerAsMapped is PeerOf without that refusal, for whoever does not go by the
+// uid.
+func PeerAsMapped(c *net.UnixConn) (Peer, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return Peer{}, fmt.Errorf("peer credentials: %w", err)
@@ -41,11 +51,7 @@ func PeerOf(c *net.UnixConn) (Peer, error) {
 	if err = errors.Join(err, credErr); err != nil {
 		return Peer{}, fmt.Errorf("peer credentials: %w", err)
 	}
-	peer := Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}
-	if peer.UID == overflowUID && !allUsersMapped() {
-		return peer, fmt.Errorf("peer credentials: %w", ErrUnmapped)
-	}
-	return peer, nil
+	return Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}, nil
 }
 
 // allUsersMapped reports whether every uid has a number in our user namespace.

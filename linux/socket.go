@@ -83,6 +83,44 @@ func listenOn(file *os.File, mode fs.FileMode) (*net.UnixListener, error) {
 	return unixListener, nil
 }
 
+// AnyID as an owner leaves the one that is there.
+const AnyID = 1<<32 - 1
+
+// OwnSocket gives the socket at path to a user and group, with the mode. It
+// touches nothing but a socket, whoever may write in the directory.
+func OwnSocket(path string, uid, gid uint32, mode fs.FileMode) error {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var now unix.Stat_t
+	if err := unix.Fstat(fd, &now); err != nil {
+		return &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if now.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return &os.PathError{Op: "chown", Path: path, Err: errors.New("is no socket")}
+	}
+	if now.Mode&0o7777 != uint32(mode.Perm()) {
+		if err := changeOwner(fd, path, uint32(os.Geteuid()), AnyID); err != nil { // who alone may change the mode
+			return err
+		}
+		// A descriptor of O_PATH has no fchmod.
+		if err := os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), mode.Perm()); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return changeOwner(fd, path, uid, gid)
+}
+
+func changeOwner(fd int, path string, uid, gid uint32) error {
+	// (uid_t) -1 is -1 to the kernel whatever the width.
+	if err := unix.Fchownat(fd, "", int(int32(uid)), int(int32(gid)), unix.AT_EMPTY_PATH); err != nil {
+		return &os.PathError{Op: "chown", Path: path, Err: err}
+	}
+	return nil
+}
+
 // Dial connects to the stream socket at path.
 func Dial(ctx context.Context, path string) (*net.UnixConn, error) {
 	if len(path) > maxSocketPath { // the kernel would only call it an invalid argument

@@ -1,12 +1,15 @@
 package linux
 
 import (
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func listen(t *testing.T, path string) *net.UnixListener {
@@ -91,5 +94,49 @@ func TestDialSaysThatAPathIsTooLong(t *testing.T) {
 	path := "/" + strings.Repeat("x", maxSocketPath)
 	if c, err := Dial(t.Context(), path); err == nil || !strings.Contains(err.Error(), "at most 107 are possible") {
 		t.Errorf("got %v, %v", c, err)
+	}
+}
+
+func TestOnlySocketsAreGivenAway(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "socket")
+	listen(t, path)
+	if err := OwnSocket(path, uint32(os.Getuid()), AnyID, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v; want 0640", info.Mode(), err)
+	}
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{file, link, filepath.Join(dir, "missing"), dir} {
+		if err := OwnSocket(other, uint32(os.Getuid()), AnyID, 0o777); err == nil {
+			t.Errorf("%s is taken for a socket", other)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v, by way of a link", info.Mode(), err)
+	}
+}
+
+func TestRootGivesASocketToAUserAndBack(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	path := filepath.Join(t.TempDir(), "socket")
+	listen(t, path)
+	for _, owner := range []uint32{20001, 20002} { // the second mode is of a socket that is not root's
+		if err := OwnSocket(path, owner, owner+1, 0o600|fs.FileMode(owner&1)); err != nil {
+			t.Fatal(err)
+		}
+		var is unix.Stat_t
+		if err := unix.Stat(path, &is); err != nil || is.Uid != owner || is.Gid != owner+1 || is.Mode&0o777 != 0o600|owner&1 {
+			t.Errorf("owner %d:%d, mode %o, %v; want %d", is.Uid, is.Gid, is.Mode, err, owner)
+		}
 	}
 }

@@ -48,6 +48,7 @@ func LoadConfig(sources confdb.Sources, root Root, list []Descriptor) (*confdb.C
 			tell(config, confdb.Unusable, d.Check(conf))
 		}
 	}
+	checkIdentities(config, conf, root, list)
 	if inForce, err := confdb.Open(root.Path(layout.Current().Database), Schema(list)); err == nil {
 		for _, d := range list {
 			if d.Changed != nil {

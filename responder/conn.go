@@ -10,17 +10,18 @@ import (
 	"gosssd/responder/log"
 )
 
-// Peer is who is at the other end of a connection, as the kernel told when it
-// was accepted.
+// Peer is who is at the other end of a connection: as the kernel told when it
+// was accepted, or as the identity socket says through which it came.
 type Peer = linux.Peer
 
 // Conn is the connection of one client. Every read and write counts as
 // activity of the client.
 type Conn struct {
 	*net.UnixConn
-	Peer Peer
-	ID   uint64      // counts up over the life of the process; CID# in the log
-	Log  *log.Logger // names the client in every line
+	Peer   Peer
+	Socket string      // the identity socket through which the client came; "" for the main one
+	ID     uint64      // counts up over the life of the process; CID# in the log
+	Log    *log.Logger // names the client in every line, and the identity socket
 
 	lastActive atomic.Int64 // nanoseconds on the monotonic clock of started
 	activity   *atomic.Int64
@@ -30,12 +31,16 @@ type Conn struct {
 
 var started = time.Now()
 
-func newConn(c *net.UnixConn, id uint64, logger *log.Logger, activity *atomic.Int64) (*Conn, error) {
-	peer, err := linux.PeerOf(c)
+func (e endpoint) newConn(c *net.UnixConn, id uint64, logger *log.Logger, activity *atomic.Int64) (*Conn, error) {
+	peer, err := e.peerOf(c)
 	if err != nil {
 		return nil, err
 	}
 	conn := &Conn{UnixConn: c, Peer: peer, ID: id, Log: logger.Client(id, peer.UID), activity: activity}
+	if e.identity != nil {
+		conn.Socket = e.identity.socket
+		conn.Log = conn.Log.Naming("socket", conn.Socket)
+	}
 	conn.touch()
 	return conn, nil
 }

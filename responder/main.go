@@ -34,8 +34,8 @@ const (
 const claimTime = 90 * time.Second
 
 // Main runs a responder to its end and returns the exit code: it reads the
-// command line and the configuration database, takes over its socket or binds
-// it, attaches to the monitor's bus, and serves clients until a signal, the
+// command line and the configuration database, takes over its sockets or binds
+// them, attaches to the monitor's bus, and serves clients until a signal, the
 // monitor or long idleness ends it.
 func Main(d Descriptor, construct Constructor) int {
 	flags, code, done := parseFlags(d, os.Args[1:], os.Stdout, os.Stderr)
@@ -165,7 +165,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 
 	protectMemory(logger)
 	limitMemory()
-	listener, err := socket.open(d, f.root, conf, logger)
+	endpoints, err := socket.open(d, f.root, conf, logger)
 	if err != nil {
 		return err
 	}
@@ -179,13 +179,17 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 	if err != nil {
 		return err
 	}
-	defer func() { _ = listener.Close() }()
+	defer func() {
+		for _, e := range endpoints {
+			_ = e.Close()
+		}
+	}()
 	p := &process{
 		descriptor: d, database: f.database, log: logger, logFlags: f.LogFlags, handler: handler, bus: bus,
-		server: newServer(listener, handler, logger, fdLimit, limitsOf(conf.Section(d.Section()))),
+		server: newServer(endpoints, handler, logger, fdLimit, limitsOf(conf.Section(d.Section()))),
 		drain:  make(chan struct{}), since: time.Now(),
 	}
 	p.conf.Store(conf)
-	p.serve(ctx, signals, socket.listener != nil)
+	p.serve(ctx, signals, socket.main != nil)
 	return handler.Close()
 }

@@ -54,7 +54,10 @@ func (p *process) serve(ctx context.Context, signals <-chan os.Signal, handed bo
 		}
 	})
 	Notify("READY=1")
-	p.log.Info("ready", "socket", linux.SocketPath(p.server.listener), "generation", p.conf.Load().Generation)
+	for _, e := range p.server.endpoints[1:] {
+		p.log.Info("an identity socket", "socket", e.identity.socket, "path", linux.SocketPath(e.UnixListener), "uid", e.identity.uid)
+	}
+	p.log.Info("ready", "socket", linux.SocketPath(p.server.endpoints[0].UnixListener), "generation", p.conf.Load().Generation)
 
 	reason := p.wait(signals, idle)
 	Notify("STOPPING=1")

@@ -15,10 +15,10 @@ import (
 
 // server accepts clients and serves each in a goroutine of its own.
 type server struct {
-	listener *net.UnixListener
-	handler  Handler
-	log      *log.Logger
-	room     int // connections that descriptors suffice for
+	endpoints []endpoint // the main socket first
+	handler   Handler
+	log       *log.Logger
+	room      int // connections that descriptors suffice for
 
 	activity atomic.Int64 // time of the last read or write of any client, since started
 	lastID   atomic.Uint64
@@ -33,9 +33,9 @@ type server struct {
 	serving sync.WaitGroup
 }
 
-func newServer(l *net.UnixListener, h Handler, logger *log.Logger, fdLimit int, limits limits) *server {
+func newServer(endpoints []endpoint, h Handler, logger *log.Logger, fdLimit int, limits limits) *server {
 	return &server{
-		listener: l, handler: h, log: logger, room: roomFor(fdLimit), limits: limits, changed: make(chan struct{}, 1),
+		endpoints: endpoints, handler: h, log: logger, room: roomFor(fdLimit), limits: limits, changed: make(chan struct{}, 1),
 		conns: map[*Conn]struct{}{}, staying: map[uint32]int{},
 	}
 }
@@ -43,10 +43,18 @@ func newServer(l *net.UnixListener, h Handler, logger *log.Logger, fdLimit int, 
 // acceptPause is how long nobody is accepted after that has failed.
 const acceptPause = 20 * time.Millisecond
 
-// accept serves clients until the listener's deadline passes.
+// accept serves clients until the deadline of the sockets passes.
 func (s *server) accept(ctx context.Context) {
+	var accepting sync.WaitGroup
+	defer accepting.Wait()
+	for _, e := range s.endpoints {
+		accepting.Go(func() { s.acceptFrom(ctx, e) })
+	}
+}
+
+func (s *server) acceptFrom(ctx context.Context, e endpoint) {
 	for {
-		c, err := s.listener.AcceptUnix()
+		c, err := e.AcceptUnix()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return
@@ -58,19 +66,19 @@ func (s *server) accept(ctx context.Context) {
 			linux.Sleep(ctx, acceptPause)
 			continue
 		}
-		s.admit(ctx, c)
+		s.admit(ctx, e, c)
 	}
 }
 
-func (s *server) admit(ctx context.Context, c *net.UnixConn) {
-	conn, err := newConn(c, s.lastID.Add(1), s.log, &s.activity)
+func (s *server) admit(ctx context.Context, e endpoint, c *net.UnixConn) {
+	conn, err := e.newConn(c, s.lastID.Add(1), s.log, &s.activity)
 	if err != nil {
 		s.log.Warn("a client is refused", "error", err)
 		_ = c.Close()
 		return
 	}
 	if !s.add(conn) {
-		s.log.Warn("a client is refused: there is no descriptor for it", "uid", conn.Peer.UID, "pid", conn.Peer.PID)
+		conn.Log.Warn("a client is refused: there is no descriptor for it", "uid", conn.Peer.UID, "pid", conn.Peer.PID)
 		_ = c.Close()
 		return
 	}
@@ -112,9 +120,14 @@ const backlogTime = 10 * time.Millisecond
 // last of them is gone or the deadline has passed. accepting is closed when
 // accept has returned.
 func (s *server) drain(accepting <-chan struct{}, deadline time.Duration) {
-	_ = s.listener.SetDeadline(time.Now().Add(backlogTime))
+	until := time.Now().Add(backlogTime)
+	for _, e := range s.endpoints {
+		_ = e.SetDeadline(until)
+	}
 	<-accepting
-	_ = s.listener.Close()
+	for _, e := range s.endpoints {
+		_ = e.Close()
+	}
 	s.endAll()
 	done := make(chan struct{})
 	go func() {
@@ -153,5 +166,15 @@ func (s *server) count(counters map[string]uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counters["clients"] = uint64(len(s.conns))
+	for _, e := range s.endpoints {
+		if e.identity != nil {
+			counters["clients of socket "+e.identity.socket] = 0
+		}
+	}
+	for conn := range s.conns {
+		if conn.Socket != "" {
+			counters["clients of socket "+conn.Socket]++
+		}
+	}
 	counters["evicted"] = s.evicted
 }

@@ -50,6 +50,9 @@ func (g *guard) inspect() bool {
 	well = g.check(g.busSocket.path, g.busSocket.restore) && well
 	for _, s := range g.services {
 		well = g.check(s.path, func() (bool, error) { return g.restoreSocket(s) }) && well
+		for _, i := range s.heldIdentities() {
+			well = g.check(i.Path, func() (bool, error) { return g.restoreIdentity(s, i) }) && well
+		}
 	}
 	return well
 }
@@ -91,9 +94,27 @@ func (g *guard) restoreSocket(s *service) (bool, error) {
 	if err := s.hold(&kept{}); err != nil {
 		return false, err
 	}
+	s.tellReplaced()
+	return true, nil
+}
+
+func (s *service) tellReplaced() {
 	select {
 	case s.socketReplaced <- struct{}{}:
 	default: // it is told already
 	}
+}
+
+// restoreIdentity does the same with an identity socket, which is the
+// monitor's.
+func (g *guard) restoreIdentity(s *service, i *identity) (bool, error) {
+	restored, err := s.heldOf(i).restore()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return restored, err
+	}
+	if err := s.holdIdentity(i, &kept{}); err != nil {
+		return false, err
+	}
+	s.tellReplaced()
 	return true, nil
 }

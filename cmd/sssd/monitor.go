@@ -51,11 +51,15 @@ func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, lo
 	systemd := responder.SystemdHoldsSockets(conf, f.root)
 	for _, d := range list {
 		options := conf.Section(d.Section())
+		var identities []*identity
+		if !systemd {
+			identities = identitiesOf(d.IdentitySockets(f.root, conf))
+		}
 		m.services = append(m.services, &service{
 			descriptor: d, options: options, bus: m.bus, log: logger, timeouts: defaultTimeouts, state: sbus.StateIdle,
 			systemd: systemd, path: d.SocketPath(f.root, conf), claim: f.root.Path(d.ClaimPath()),
 			argv: argvOf(d, conf, f.root, &f.log), level: uint32(f.log.Options(options).Level),
-			nextRegistration: make(chan struct{}), socketReplaced: make(chan struct{}, 1),
+			identities: identities, nextRegistration: make(chan struct{}), socketReplaced: make(chan struct{}, 1),
 		})
 	}
 	return m
@@ -83,7 +87,7 @@ func (m *monitor) run(ctx context.Context, kept *kept, ready func()) error {
 			s.stop()
 		}
 		for _, s := range m.services {
-			s.closeSocket()
+			s.closeSockets()
 		}
 	}()
 	for _, s := range m.services {

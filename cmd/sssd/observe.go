@@ -38,7 +38,7 @@ func (s *service) observe(ctx context.Context) termination {
 	defer watching.Wait()
 	defer cancel()
 	waits := make(chan struct{})
-	if held := s.held(); held != nil {
+	for _, held := range s.sockets() {
 		watching.Go(func() { s.watchBacklog(ctx, held, waits) })
 	}
 	ping := time.NewTicker(s.seconds("timeout"))

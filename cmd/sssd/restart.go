@@ -24,7 +24,7 @@ type kept struct {
 	// Again says that sssd was executed by itself.
 	Again bool
 	// Descriptors are those of the claim, of the bus and of each service's
-	// socket, by the path they stand for.
+	// sockets, by the path they stand for.
 	Descriptors map[string]int
 	// Children are the processes of services that have not registered yet, by
 	// the service's name. Those that have are found by their claim.
@@ -153,7 +153,7 @@ func (m *monitor) keep() (list string, undo func(), err error) {
 	sockets := []*socket{m.busSocket}
 	for _, s := range m.services {
 		held, child := s.handover()
-		sockets = append(sockets, held)
+		sockets = append(sockets, held...)
 		if child != 0 {
 			k.Children[s.descriptor.Name] = child
 		}

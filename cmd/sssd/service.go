@@ -35,7 +35,8 @@ type service struct {
 	log            *log.Logger
 	timeouts       timeouts
 	adopted        *linux.Process // of an earlier monitor, which goes on; nil if there is none
-	socketReplaced chan struct{}  // tells that the socket had to be made anew
+	socketReplaced chan struct{}  // tells that a socket had to be made anew
+	identities     []*identity    // further sockets that the monitor holds
 
 	mu               sync.Mutex
 	takenOver        bool    // a process from before would be known
@@ -165,14 +166,14 @@ func (s *service) overrideLevel(mask uint32) (peer uint64) {
 }
 
 // handover returns what a new start of sssd needs to have of the service:
-// the socket, and a child that nothing tells of yet.
-func (s *service) handover() (held *socket, child int) {
+// the sockets, and a child that nothing tells of yet.
+func (s *service) handover() (held []*socket, child int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.systemd && s.peer == 0 {
 		child = s.pid
 	}
-	return s.socket, child
+	return s.allHeld(), child
 }
 
 // adopt says which process of the service runs from before; nil is
@@ -319,8 +320,10 @@ func (s *service) held() *socket {
 	return s.socket
 }
 
-func (s *service) closeSocket() {
-	if held := s.held(); held != nil {
+func (s *service) closeSockets() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, held := range s.allHeld() {
 		held.close()
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -84,6 +86,7 @@ func (s *service) supervise(ctx context.Context) {
 				continue
 			}
 		}
+		s.holdIdentities(&kept{}) // those that could not be had before
 		if pause := s.backOff(); pause > 0 {
 			s.setState(sbus.StateBackOff)
 			if s.cannotStart() {
@@ -95,9 +98,9 @@ func (s *service) supervise(ctx context.Context) {
 		if !s.cannotStart() { // which is worth saying until it does
 			s.setState(sbus.StateIdle)
 		}
-		held := s.held()
-		if err := held.awaitClient(ctx); err != nil {
-			if ctx.Err() == nil && s.held() == held { // and not made anew
+		held := s.sockets()
+		if err := awaitClient(ctx, held); err != nil {
+			if ctx.Err() == nil && slices.Equal(s.sockets(), held) { // and none was made anew
 				s.cannotListen(ctx, err)
 			}
 			continue
@@ -122,15 +125,23 @@ func (s *service) cannotListen(ctx context.Context, err error) {
 func (s *service) refuseClients(ctx context.Context, pause time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, pause)
 	defer cancel()
-	l, err := s.held().listener()
+	var refusing sync.WaitGroup
+	defer refusing.Wait()
+	for _, held := range s.sockets() {
+		refusing.Go(func() { s.refuseClientsOf(ctx, held) })
+	}
+}
+
+func (s *service) refuseClientsOf(ctx context.Context, held *socket) {
+	l, err := held.listener()
 	if err != nil {
-		s.log.Error("clients of a responder that cannot start wait", "service", s.descriptor.Name, "error", err)
+		s.log.Error("clients of a responder that cannot start wait", "service", s.descriptor.Name, "socket", held.path, "error", err)
 		<-ctx.Done()
 		return
 	}
 	defer func() { _ = l.Close() }()
 	if n := s.descriptor.Refuse(ctx, l); n > 0 {
-		s.log.Warn("clients were answered with an error, since the responder cannot start", "service", s.descriptor.Name, "clients", n)
+		s.log.Warn("clients were answered with an error, since the responder cannot start", "service", s.descriptor.Name, "socket", held.path, "clients", n)
 	}
 }
 
@@ -151,18 +162,23 @@ func (s *service) runOnce(ctx context.Context) {
 	s.ended(time.Since(began), err)
 }
 
-// start executes the program with the socket as descriptor 3. LISTEN_PID
-// cannot be known before the fork and is left out.
+// start executes the program with the main socket as descriptor 3 and those
+// with an identity behind it. LISTEN_PID cannot be known before the fork and is
+// left out.
 func (s *service) start() (*child, error) {
-	lent, err := s.held().lend()
+	lent, names, err := s.lendAll()
+	defer func() {
+		for _, file := range lent {
+			_ = file.Close()
+		}
+	}()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = lent.Close() }()
 	argv := s.commandLine()
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(environment(), "LISTEN_FDS=1", "LISTEN_FDNAMES="+s.descriptor.Name)
-	cmd.ExtraFiles = []*os.File{lent}
+	cmd.Env = append(environment(), "LISTEN_FDS="+strconv.Itoa(len(lent)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	cmd.ExtraFiles = lent
 	cmd.Stderr = os.Stderr
 	cmd.Dir = "/"
 	// A group of its own: a terminal's Ctrl-C reaches the monitor alone, which

@@ -38,10 +38,15 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 			return nil
 		}
 	}
-	held := kept.has(s.path)
+	held := s.allKept(kept)
 	keep := found.volatile || found.current && !found.replaced && (s.systemd || held)
 	switch {
 	case s.systemd:
+		if stopped := m.openUnits(ctx, s, survivor != nil && found.volatile); stopped && survivor != nil {
+			s.release(survivor.PID)
+			survivor.Close()
+			return nil
+		}
 	case keep && !held: // its socket is its own until it ends
 		m.log.Warn("a responder with caches in memory goes on; its socket is taken over when it ends", "service", s.descriptor.Name, "pid", survivor.PID)
 	default:
@@ -50,6 +55,11 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 				return err
 			}
 			m.log.Error("a socket cannot be had and is tried again", "service", s.descriptor.Name, "error", err)
+		}
+		if keep && !found.current { // its clients count as who they did when it started
+			s.keepIdentities(kept)
+		} else {
+			s.holdIdentities(kept)
 		}
 	}
 	if survivor != nil {

@@ -77,6 +77,9 @@ func regenerate(name, text string) (should string, about []string) {
 	should = generated[isReadme].ReplaceAllStringFunc(text, func(part string) string {
 		marks := generated[isReadme].FindStringSubmatch(part)
 		names := strings.Fields(marks[2])
+		for i := range names { // a blank in a name is written as '_'
+			names[i] = strings.ReplaceAll(names[i], "_", " ")
+		}
 		body := ""
 		if isReadme {
 			names = order()

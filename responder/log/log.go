@@ -207,7 +207,10 @@ func (l *Logger) IsError() bool { return l.Mask()&Critical != 0 }
 func (l *Logger) ImpliedArgs() []any { return l.fields }
 
 // With returns a logger that adds pairs to every line.
-func (l *Logger) With(args ...any) hclog.Logger {
+func (l *Logger) With(args ...any) hclog.Logger { return l.Naming(args...) }
+
+// Naming is With for those who need a Logger.
+func (l *Logger) Naming(args ...any) *Logger {
 	clone := *l
 	clone.fields = slices.Concat(l.fields, args)
 	return &clone
