@@ -2,12 +2,16 @@ package tests
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
+	"time"
+
+	"gosssd/tests/vectors"
 )
 
 // mostExposed is what systemd-analyze security may say of a unit: 0 is
@@ -113,6 +117,41 @@ func TestUnderTheUnitsTicketsAreRenewed(t *testing.T) {
 	m.sh(0, `mkdir -m 700 /run/renew; echo secret | kinit -c FILE:/run/renew/ccache -l 1h -r 2h alice; cp /run/renew/ccache /run/renew/old`)
 	m.sh(0, fmt.Sprintf(confined, `kinit -R -c FILE:/run/renew/ccache`))
 	m.sh(0, `klist -c FILE:/run/renew/ccache; ! cmp -s /run/renew/ccache /run/renew/old`)
+}
+
+// TestUnderTheUnitsTheServerAnswersAsTheVectorsSay runs the whole protocol
+// against the service, with the storages that write to the disk in turn.
+func TestUnderTheUnitsTheServerAnswersAsTheVectorsSay(t *testing.T) {
+	cases, err := vectors.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := bootMachine(t, "[sssd]\n")
+	run, err := os.Open("/proc/" + m.pid + "/root/run") // other users may not go there by this name
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	socket := fmt.Sprintf("/proc/self/fd/%d/.heim_org.h5l.kcm-socket", run.Fd())
+	uids := map[string]uint32{"one": 20001, "two": 20002, "root": 0}
+	for i, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			conf := kept([]string{"secrets", "secdb"}[i%2])
+			for key, value := range c.Config {
+				conf += key + " = " + value + "\n"
+			}
+			m.sh(0, `systemctl stop sssd sssd-kcm.socket sssd-secrets.socket sssd-kcm sssd-secrets 2>/dev/null; rm -rf /var/lib/sss/secrets/*`)
+			m.write("/etc/sssd/sssd.conf", conf)
+			m.sh(0, `systemctl start sssd`)
+			err := c.Run(vectors.Server{
+				UIDs: uids, Now: time.Now,
+				Dial: func(user string) (net.Conn, error) { return dialAs(uids[user], socket) },
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestAHostWithoutRenewalMayTakeTheNetworkAway tries the drop-in of the guide.
