@@ -63,6 +63,13 @@ func renewalOf(conf *confdb.Snapshot) (renewal.Options, bool) {
 	return renewal.Options{Interval: inherited(conf, intervalKey), Timeout: inherited(conf, timeoutKey)}, own.Bool(renewalKey)
 }
 
+// UsesNetwork reports whether the responder, or what it executes, has anything
+// to do with other hosts for as long as it runs: renewal asks KDCs.
+func UsesNetwork(conf *confdb.Snapshot) bool {
+	_, renews := renewalOf(conf)
+	return renews
+}
+
 // inherited returns an option of [kcm], or where it is not set there, of the
 // domain that tgt_renewal_inherit names.
 func inherited(conf *confdb.Snapshot, key string) time.Duration {

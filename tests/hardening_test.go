@@ -172,3 +172,36 @@ func TestAHostWithoutRenewalMayTakeTheNetworkAway(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyAnSssdKCMThatRenewsKeepsTheInternet counts the filters of system
+// calls that the process has, wherever it was started.
+func TestOnlyAnSssdKCMThatRenewsKeepsTheInternet(t *testing.T) {
+	needRealm(t)
+	me := user(os.Getuid())
+	for conf, more := range map[string]int{kept("memory"): 1, renewing("memory"): 0} {
+		s := newSystem(t, conf).start()
+		s.sh(me, `echo secret | kinit alice; klist`)
+		monitor, kcm := seccompFilters(t, s.sssd.Process.Pid), seccompFilters(t, s.pid("sssd_kcm"))
+		if kcm != monitor+more {
+			t.Errorf("sssd has %d filters, sssd_kcm %d and not %d more, with\n%s", monitor, kcm, more, conf)
+		}
+	}
+}
+
+// seccompFilters is how many filters a process has (proc(5)).
+func seccompFilters(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^Seccomp_filters:\s*(\d+)$`).FindSubmatch(status)
+	if found == nil {
+		skip(t, "this kernel does not count filters")
+	}
+	n, err := strconv.Atoi(string(found[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gosssd/kcm"
+	"gosssd/linux"
 	"gosssd/responder"
 	"gosssd/secrets"
 	"gosssd/secrets/client"
@@ -24,6 +25,11 @@ func construct(s *responder.Service) (responder.Handler, error) {
 		OpenExisting: func(storage string) (kcm.Store, error) { return openExisting(s.Root, storage) },
 		SSSD:         func() ([]byte, error) { return os.ReadFile(s.Root.Path(responder.SecretsDir + "/secrets.ldb")) },
 		Group:        group,
+	}
+	if !kcm.UsesNetwork(s.Conf) {
+		if err := linux.GiveUpInternet(); err != nil {
+			s.Log.Warn("sockets of the Internet cannot be given up", "error", err)
+		}
 	}
 	return kcm.New(stores, askKDC(s.Root, s.Log), time.Now, rand.Reader)(s)
 }
