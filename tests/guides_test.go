@@ -118,14 +118,14 @@ func (m *machine) follow(steps []guideStep) {
 			m.t.Fatalf("%s: %s\n%s%v", s.at, s.command, out, err)
 		}
 		if s.command == "systemctl restart sssd" {
-			m.settle()
+			m.awaitGeneration()
 		}
 	}
 }
 
-// settle waits until sssd_kcm runs under the configuration of sssd, which for
+// awaitGeneration waits until sssd_kcm runs under the configuration of sssd, which for
 // one who types is at once.
-func (m *machine) settle() {
+func (m *machine) awaitGeneration() {
 	m.t.Helper()
 	m.eventually(`klist -s || :; tool=$(command -v gosssctl || echo sssctl)
 		$tool status 2>/dev/null | awk 'NR == 2 { now = $6 } $1 == "kcm" && $2 == "running" && $6 == now { print "settled" }'`, "settled")

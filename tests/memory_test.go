@@ -33,17 +33,17 @@ const honestRounds = 60
 // attack is what the greedy user does; it returns when the worst is under way.
 type attack struct {
 	name string
-	do   func(t *testing.T, m *mob)
+	do   func(t *testing.T, m *attackers)
 }
 
-// mob is the connections of the greedy user.
-type mob struct {
+// attackers are the connections of the greedy user.
+type attackers struct {
 	t      *testing.T
 	socket string
 	conns  []net.Conn
 }
 
-func (m *mob) dial() net.Conn {
+func (m *attackers) dial() net.Conn {
 	c, err := dialAs(greedyUser, m.socket)
 	if err != nil {
 		m.t.Error(err)
@@ -55,7 +55,7 @@ func (m *mob) dial() net.Conn {
 
 // each makes many connections and sends to all of them as much of b as is
 // taken.
-func (m *mob) each(n int, b []byte) {
+func (m *attackers) each(n int, b []byte) {
 	for range n {
 		if c := m.dial(); c != nil {
 			_ = c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
@@ -64,7 +64,7 @@ func (m *mob) each(n int, b []byte) {
 	}
 }
 
-func (m *mob) leave() {
+func (m *attackers) leave() {
 	for _, c := range m.conns {
 		c.Close()
 	}
@@ -95,11 +95,11 @@ func replaceWith(name string, n, size int) []byte {
 }
 
 var attacks = []attack{
-	{"half-sent frames", func(_ *testing.T, m *mob) {
+	{"half-sent frames", func(_ *testing.T, m *attackers) {
 		whole := frame(protocol.OpResolve, protocol.AppendName(nil, strings.Repeat("n", 10<<20-8)))
 		m.each(100, whole[:len(whole)-10])
 	}},
-	{"replies that are not read", func(t *testing.T, m *mob) {
+	{"replies that are not read", func(t *testing.T, m *attackers) {
 		name := fmt.Sprint(greedyUser)
 		c := clientAs(t, greedyUser, m.socket)
 		if _, err := c.Call(protocol.OpReplace, replaceWith(name, 150, 60<<10)); err != nil {
@@ -107,7 +107,7 @@ var attacks = []attack{
 		}
 		m.each(100, slices.Repeat(frame(protocol.OpGetCredList, protocol.AppendName(nil, name)), 4))
 	}},
-	{"as many bytes as the quota takes", func(t *testing.T, m *mob) {
+	{"as many bytes as the quota takes", func(t *testing.T, m *attackers) {
 		c := clientAs(t, greedyUser, m.socket)
 		var refused *client.Error
 		for i := range 64 {
@@ -122,14 +122,14 @@ var attacks = []attack{
 			t.Error("no quota refuses 64 caches of 9 MiB")
 		}
 	}},
-	{"a list of more tiny credentials than a cache may have", func(t *testing.T, m *mob) {
+	{"a list of more tiny credentials than a cache may have", func(t *testing.T, m *attackers) {
 		var refused *client.Error
 		_, err := clientAs(t, greedyUser, m.socket).Call(protocol.OpReplace, replaceWith(fmt.Sprintf("%d:0", greedyUser), 80000, 0))
 		if !errors.As(err, &refused) || refused.Code != protocol.Quota {
 			t.Errorf("80000 credentials: %v", err)
 		}
 	}},
-	{"the largest list of tiny credentials, again and again", func(t *testing.T, m *mob) {
+	{"the largest list of tiny credentials, again and again", func(t *testing.T, m *attackers) {
 		c := clientAs(t, greedyUser, m.socket)
 		for range 5 {
 			if _, err := c.Call(protocol.OpReplace, replaceWith(fmt.Sprintf("%d:0", greedyUser), 10000, 0)); err != nil {
@@ -149,7 +149,7 @@ func TestOneUserCannotTakeMemoryOrTimeFromTheOthers(t *testing.T) {
 	t.Logf("quiet: honest p99 %v, sssd_kcm %d MiB", quiet, s.highWater("sssd_kcm")>>20)
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			m := &mob{t: t, socket: socket}
+			m := &attackers{t: t, socket: socket}
 			defer m.leave()
 			var attacking sync.WaitGroup
 			attacking.Go(func() { a.do(t, m) })

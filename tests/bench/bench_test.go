@@ -77,8 +77,8 @@ func TestASummaryOfStraceIsRead(t *testing.T) {
 	}
 }
 
-// invented is a run with a value in every row that is plotted or judged.
-func invented() *bench {
+// madeUp is a run with a value in every row that is plotted or judged.
+func madeUp() *bench {
 	b := &bench{servers: servers("bin", "bench", "..")}
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, p := range panels {
@@ -92,7 +92,7 @@ func invented() *bench {
 }
 
 func TestThePlotIsXML(t *testing.T) {
-	d := xml.NewDecoder(strings.NewReader(invented().plot()))
+	d := xml.NewDecoder(strings.NewReader(madeUp().plot()))
 	bars := 0
 	for {
 		token, err := d.Token()

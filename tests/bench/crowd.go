@@ -25,9 +25,9 @@ func rereading(c *client) (func() error, error) { return c.reader(c.task.Credent
 // cachesEach is how many caches each user of a crowd has.
 const cachesEach = 10
 
-// crowding makes the caches of another user with every step. It runs as root
+// makeCaches makes the caches of another user with every step. It runs as root
 // and takes the user's uid for as long as it takes to connect.
-func crowding(c *client) (func() error, error) {
+func makeCaches(c *client) (func() error, error) {
 	return func() error {
 		c.number++
 		uid := 30000 + c.number

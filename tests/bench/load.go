@@ -45,10 +45,10 @@ type measured struct {
 // prepared and before they start, watch is called; what it returns is called
 // when they have ended.
 func (l load) run(program, socket string, d time.Duration, steps int, watch func() (unwatch func(), err error)) measured {
-	workers, err := l.hire(program, socket, d, steps)
+	workers, err := l.startWorkers(program, socket, d, steps)
 	defer func() {
 		for _, w := range workers {
-			w.dismiss()
+			w.stop()
 		}
 	}()
 	for _, w := range workers {
@@ -70,9 +70,9 @@ func (l load) run(program, socket string, d time.Duration, steps int, watch func
 	return collect(workers)
 }
 
-func (l load) hire(program, socket string, d time.Duration, steps int) (workers []*worker, err error) {
+func (l load) startWorkers(program, socket string, d time.Duration, steps int) (workers []*worker, err error) {
 	for i := range l.clients {
-		w, err := hire(program, l.uid(i), task{
+		w, err := startWorker(program, l.uid(i), task{
 			Scenario: l.scenario, Cache: l.cache, Socket: socket, Client: i,
 			Fresh: l.fresh, Rest: l.rest, Duration: d, Steps: steps, Credentials: l.credentials,
 		})

@@ -17,7 +17,7 @@ var scenarios = map[string]scenario{
 	"mixed":   mixing,
 	"fill":    filling,
 	"reread":  rereading,
-	"crowd":   crowding,
+	"crowd":   makeCaches,
 	"secret":  secretWriting,
 
 	"append":    appending,

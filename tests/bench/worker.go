@@ -107,8 +107,8 @@ type worker struct {
 	output  *bufio.Reader
 }
 
-// hire starts a client process of a user, which prepares at once.
-func hire(program string, uid int, t task) (*worker, error) {
+// startWorker starts a client process of a user, which prepares at once.
+func startWorker(program string, uid int, t task) (*worker, error) {
 	argument, err := json.Marshal(t)
 	if err != nil {
 		return nil, err
@@ -152,8 +152,8 @@ func (w *worker) finish() (report, error) {
 	return r, err
 }
 
-// dismiss ends a process that may not have got to its report.
-func (w *worker) dismiss() {
+// stop ends a process that may not have got to its report.
+func (w *worker) stop() {
 	if w.process.ProcessState == nil {
 		_ = w.process.Process.Kill()
 		_ = w.process.Wait()

@@ -46,13 +46,13 @@ func generateText(random *rand.Rand) string {
 	if random.IntN(4) > 0 {
 		text.WriteString("[a]\n")
 	}
-	tame := random.IntN(3) > 0
+	ordinary := random.IntN(3) > 0
 	for range random.IntN(12) {
 		shape := pick(random, lines)
-		if tame && random.IntN(6) > 0 {
+		if ordinary && random.IntN(6) > 0 {
 			shape = "K = V"
 		}
-		text.WriteString(fill(random, shape, tame) + pick(random, ends))
+		text.WriteString(fill(random, shape, ordinary) + pick(random, ends))
 	}
 	if random.IntN(3) == 0 {
 		return strings.TrimRight(text.String(), "\r\n")
@@ -60,15 +60,15 @@ func generateText(random *rand.Rand) string {
 	return text.String()
 }
 
-// fill puts names and values in the places of shape; a tame one takes only
+// fill puts names and values in the places of shape; a ordinary one takes only
 // names that libini accepts.
-func fill(random *rand.Rand, shape string, tame bool) string {
+func fill(random *rand.Rand, shape string, ordinary bool) string {
 	var line strings.Builder
 	for _, c := range shape {
 		switch c {
 		case 'K', 'S':
 			name := pick(random, names)
-			for tame && strings.ContainsAny(name, "é!\t\r\x01\x00") {
+			for ordinary && strings.ContainsAny(name, "é!\t\r\x01\x00") {
 				name = pick(random, names)
 			}
 			line.WriteString(name)
