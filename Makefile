@@ -64,7 +64,8 @@ install: build
 	$(MAKE) --no-print-directory install-units
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/sssd-kcm' packaging/kcm_default_ccache
 	install -D -m 644 -t '$(DESTDIR)$(docdir)' packaging/systemd/no-network.conf packaging/guides/*.md
-	@other=$$(grep -ls '^/var/log/sssd/' '$(DESTDIR)'/etc/logrotate.d/* | grep -v '/sssd$$' | head -n 1); \
+	@[ $(FORM) = whole ] || exit 0; \
+	other=$$(grep -ls '^/var/log/sssd/' '$(DESTDIR)'/etc/logrotate.d/* | grep -v '/sssd$$' | head -n 1); \
 	if [ -n "$$other" ]; then \
 	  echo "install: $$other rotates the logs; a second entry would keep logrotate from all of them"; \
 	else \

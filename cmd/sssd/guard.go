@@ -24,7 +24,7 @@ func (m *monitor) guard(ctx context.Context) {
 		return
 	}
 	defer watch.Close()
-	g := guard{monitor: m, watch: watch, reported: map[string]bool{}}
+	g := guard{monitor: m, watch: watch, reported: map[string]bool{}, seen: map[string]bool{}}
 	for ctx.Err() == nil {
 		if g.inspect() {
 			_ = watch.Wait(ctx) // until something happens, or the context ends
@@ -40,6 +40,7 @@ type guard struct {
 	*monitor
 	watch    *linux.FileWatch
 	reported map[string]bool // by path: what is wrong with it was logged
+	seen     map[string]bool // by path: sockets of systemd that have been there
 }
 
 // inspect restores what can be restored, and reports whether all is well.
@@ -61,6 +62,13 @@ func (g *guard) inspect() bool {
 func (g *guard) check(path string, restore func() (bool, error)) bool {
 	_ = g.watch.Add(path) // before the look, so that nothing is missed; a missing one is seen below
 	restored, err := restore()
+	if errors.Is(err, errUnused) {
+		if !g.reported[path] {
+			g.log.Info("nobody listens there; the service is served when its socket unit is started", "path", path)
+		}
+		g.reported[path] = true
+		return true
+	}
 	if restored {
 		g.log.Warn("something that "+layout.Current().Monitor+" needs was deleted or damaged, and is restored", "path", path)
 	}
@@ -74,18 +82,28 @@ func (g *guard) check(path string, restore func() (bool, error)) bool {
 	return err == nil
 }
 
-// errSystemds says that the path of a socket of systemd is gone.
-var errSystemds = errors.New("the socket is systemd's: restart its socket unit")
+// These are about the path of a socket of systemd: it is gone, or it has not
+// been there yet, since its unit is not started. Beside SSSD nobody needs the
+// secrets service unless caches are kept there.
+var (
+	errSystemds = errors.New("the socket is systemd's: restart its socket unit")
+	errUnused   = errors.New("the unit of the socket is not started")
+)
 
 // restoreSocket gives a service's socket its path back, or makes a new one if
 // that is not possible.
 func (g *guard) restoreSocket(s *service) (bool, error) {
 	held := s.held()
 	if held == nil { // systemd's, or that of a process which goes on without us
-		if _, err := os.Lstat(s.path); s.systemd && errors.Is(err, fs.ErrNotExist) {
+		_, err := os.Lstat(s.path)
+		switch absent := errors.Is(err, fs.ErrNotExist); {
+		case !s.systemd, !absent:
+			g.seen[s.path] = true
+			return false, nil
+		case g.seen[s.path]:
 			return false, errSystemds
 		}
-		return false, nil
+		return false, errUnused
 	}
 	restored, err := held.restore()
 	if !errors.Is(err, fs.ErrNotExist) {
