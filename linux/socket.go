@@ -2,6 +2,7 @@ package linux
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,8 +87,10 @@ func listenOn(file *os.File, mode fs.FileMode) (*net.UnixListener, error) {
 // AnyID as an owner leaves the one that is there.
 const AnyID = 1<<32 - 1
 
-// OwnSocket gives the socket at path to a user and group, with the mode. It
-// touches nothing but a socket, whoever may write in the directory.
+// OwnSocket gives the socket at path to a user and group, with the mode. Where a
+// process may not give it away, it stays its own, and an access control list
+// (acl(5)) lets that user and group do the same. It touches nothing but a
+// socket, whoever may write in the directory.
 func OwnSocket(path string, uid, gid uint32, mode fs.FileMode) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -101,16 +104,29 @@ func OwnSocket(path string, uid, gid uint32, mode fs.FileMode) error {
 	if now.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return &os.PathError{Op: "chown", Path: path, Err: errors.New("is no socket")}
 	}
-	if now.Mode&0o7777 != uint32(mode.Perm()) {
-		if err := changeOwner(fd, path, uint32(os.Geteuid()), AnyID); err != nil { // who alone may change the mode
+	if now.Uid == uid && (gid == AnyID || now.Gid == gid) && now.Mode&0o7777 == uint32(mode.Perm()) {
+		return nil
+	}
+	if self := uint32(os.Geteuid()); now.Uid != self { // who alone may change the mode
+		if err := changeOwner(fd, path, self, AnyID); err != nil {
 			return err
 		}
-		// A descriptor of O_PATH has no fchmod.
-		if err := os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), mode.Perm()); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
 	}
-	return changeOwner(fd, path, uid, gid)
+	file := fmt.Sprintf("/proc/self/fd/%d", fd) // a descriptor of O_PATH is good for little itself
+	if err := unix.Removexattr(file, aclAttribute); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+		return &os.PathError{Op: "removexattr", Path: path, Err: err}
+	}
+	if err := os.Chmod(file, mode.Perm()); err != nil {
+		return &os.PathError{Op: "chmod", Path: path, Err: errors.Unwrap(err)}
+	}
+	err = changeOwner(fd, path, uid, gid)
+	if errors.Is(err, unix.EPERM) {
+		if aclErr := unix.Setxattr(file, aclAttribute, accessList(uid, gid, mode), 0); aclErr != nil {
+			return fmt.Errorf("%w, and by an access control list: %w", err, aclErr)
+		}
+		return nil
+	}
+	return err
 }
 
 func changeOwner(fd int, path string, uid, gid uint32) error {
@@ -119,6 +135,35 @@ func changeOwner(fd int, path string, uid, gid uint32) error {
 		return &os.PathError{Op: "chown", Path: path, Err: err}
 	}
 	return nil
+}
+
+// aclAttribute has the access control list of a file.
+const aclAttribute = "system.posix_acl_access"
+
+// accessList is an access control list that lets a user and group do what the
+// mode lets an owner and its group, in the format of linux/posix_acl_xattr.h.
+func accessList(uid, gid uint32, mode fs.FileMode) []byte {
+	const (
+		version                                  = 2
+		ownerTag, userTag, ownGroupTag, groupTag = 0x01, 0x02, 0x04, 0x08
+		maskTag, otherTag                        = 0x10, 0x20
+	)
+	user, group, other := uint16(mode>>6&7), uint16(mode>>3&7), uint16(mode&7)
+	list := binary.LittleEndian.AppendUint32(nil, version)
+	add := func(tag, permissions uint16, id uint32) {
+		list = binary.LittleEndian.AppendUint16(list, tag)
+		list = binary.LittleEndian.AppendUint16(list, permissions)
+		list = binary.LittleEndian.AppendUint32(list, id)
+	}
+	add(ownerTag, user, AnyID)
+	add(userTag, user, uid)
+	add(ownGroupTag, other, AnyID) // the group of who made it is nobody special
+	if gid != AnyID {
+		add(groupTag, group, gid)
+	}
+	add(maskTag, user|group|other, AnyID)
+	add(otherTag, other, AnyID)
+	return list
 }
 
 // Dial connects to the stream socket at path.

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -138,5 +139,31 @@ func TestRootGivesASocketToAUserAndBack(t *testing.T) {
 		if err := unix.Stat(path, &is); err != nil || is.Uid != owner || is.Gid != owner+1 || is.Mode&0o777 != 0o600|owner&1 {
 			t.Errorf("owner %d:%d, mode %o, %v; want %d", is.Uid, is.Gid, is.Mode, err, owner)
 		}
+	}
+}
+
+func TestAnAccessListIsWhatTheKernelTakes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	listen(t, path)
+	err := unix.Setxattr(path, aclAttribute, accessList(20001, 20002, 0o640), 0)
+	if errors.Is(err, unix.ENOTSUP) {
+		t.Skip("this file system has no access control lists")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var is unix.Stat_t
+	if err := unix.Stat(path, &is); err != nil || is.Mode&0o777 != 0o660 { // the mask takes the group's place
+		t.Errorf("mode %o, %v; want 660", is.Mode, err)
+	}
+	// What one user was given is taken from them with the next owner.
+	if err := OwnSocket(path, uint32(os.Getuid()), AnyID, 0o660); err != nil {
+		t.Fatal(err)
+	}
+	if err := OwnSocket(path, uint32(os.Getuid()), AnyID, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Getxattr(path, aclAttribute, make([]byte, 100)); err == nil {
+		t.Errorf("the list of %d bytes is still there", n)
 	}
 }

@@ -165,11 +165,7 @@ func (s IdentitySocket) Own() error {
 	if err != nil {
 		return fmt.Errorf("[%s] user %w", s.Section, err)
 	}
-	err = linux.OwnSocket(s.Path, uid, gid, s.Mode)
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w; only root gives sockets away, and in a unit of systemd only with CAP_CHOWN: see CONTAINERS in sssd-kcm(8)", err)
-	}
-	return err
+	return linux.OwnSocket(s.Path, uid, gid, s.Mode)
 }
 
 // listen makes the socket.
