@@ -39,6 +39,7 @@ func Descriptor() responder.Descriptor {
 		Methods:      methods(),
 		Check:        checkRenewal,
 		Changed:      storageChange,
+		Unasked:      renewsTickets,
 		Refusal:      protocol.Refusal,
 		Probe:        responder.Probe{Request: protocol.Probe(), Answer: protocol.ProbeAnswer},
 		Sections: []confdb.Section{{

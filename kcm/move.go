@@ -30,7 +30,7 @@ func methods() []sbus.Method {
 		{Name: moveCaches, In: []sbus.Arg{{Name: "storage", Type: "s"}, {Name: "uid", Type: "u"}},
 			Out: []sbus.Arg{{Name: "moved", Type: "u"}, {Name: "dropped", Type: "u"}, {Name: "damaged", Type: "u"}}},
 		importMethod(),
-	}, upkeepMethods()...)
+	}, slices.Concat(upkeepMethods(), inspectionMethods())...)
 }
 
 // storageChange warns of caches that a change of ccache_storage leaves behind.
@@ -50,6 +50,9 @@ func storageChange(inForce, next *confdb.Snapshot) []responder.Remark {
 // Call answers the methods of the responder's interface.
 func (s *Server) Call(ctx context.Context, method string, args []any) ([]any, error) {
 	if results, ok, err := s.upkeep(ctx, method, args); ok {
+		return results, err
+	}
+	if results, ok, err := s.inspection(ctx, method, args); ok {
 		return results, err
 	}
 	if method == importCaches {

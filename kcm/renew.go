@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gosssd/kcm/protocol"
@@ -22,7 +23,8 @@ const retrySurvey = time.Minute
 // renewal.Keeper and renewal.Log.
 type renewing struct {
 	*renewal.Renewer
-	server *Server
+	server   *Server
+	surveyed atomic.Bool // the tickets of all users are known
 }
 
 // newRenewing returns nil where tickets are not to be renewed.
@@ -48,6 +50,7 @@ func (r *renewing) survey(ctx context.Context) {
 		case <-time.After(retrySurvey):
 		}
 	}
+	r.surveyed.Store(true)
 }
 
 // surveyOnce looks at the users that are not known yet, and reports whether
@@ -123,13 +126,17 @@ func shortened(text string) string {
 // can be renewed; else nil. One without an end is gssproxy's, and no ticket.
 func (c *cache) renewable() *credential {
 	for i := range c.entries {
-		cred := c.entries[i].credential
-		if cred.TicketFlags&flagRenewable != 0 && cred.Times.End != 0 && cred.Server.IsTGS() &&
-			len(cred.Server.Realm) <= maxRealm && bytes.Equal(cred.Server.Realm, cred.Client.Realm) {
+		if cred := c.entries[i].credential; cred.TicketFlags&flagRenewable != 0 && cred.Times.End != 0 && isOwnTGT(cred) {
 			return cred
 		}
 	}
 	return nil
+}
+
+// isOwnTGT reports whether a credential is a ticket-granting ticket of its
+// client's realm.
+func isOwnTGT(cred *credential) bool {
+	return cred.Server.IsTGS() && len(cred.Server.Realm) <= maxRealm && bytes.Equal(cred.Server.Realm, cred.Client.Realm)
 }
 
 // stored returns a ticket that is renewed, if it is the one that t speaks of.
@@ -214,11 +221,11 @@ func (r *renewing) add(counters map[string]uint64) {
 	counters["renewals failed"] = sum.Failed
 }
 
-// owed reports whether there are tickets to renew.
+// owed reports whether there are tickets to renew, or may be.
 func (r *renewing) owed() bool {
 	if r == nil {
 		return false
 	}
 	_, owed := r.Next()
-	return owed
+	return owed || !r.surveyed.Load()
 }

@@ -70,6 +70,13 @@ func UsesNetwork(conf *confdb.Snapshot) bool {
 	return renews
 }
 
+// renewsTickets reports whether there is work for the responder although no
+// client has come: tickets from before a restart become due.
+func renewsTickets(conf *confdb.Snapshot) bool {
+	_, on := renewalOf(conf)
+	return on
+}
+
 // inherited returns an option of [kcm], or where it is not set there, of the
 // domain that tgt_renewal_inherit names.
 func inherited(conf *confdb.Snapshot, key string) time.Duration {

@@ -33,6 +33,10 @@ type Descriptor struct {
 	// Changed says what an administrator must know of the step from the
 	// configuration in force to the next one; nil if there is nothing.
 	Changed func(inForce, next *confdb.Snapshot) []Remark
+	// Unasked reports whether the responder has work to do that no client asks
+	// for. It then starts with the monitor, and again when it has ended, unless
+	// it was idle; nil: it never has.
+	Unasked func(conf *confdb.Snapshot) bool
 	// Refusal answers clients with an error while the responder cannot start;
 	// nil lets them wait. It is a pure codec: nothing of the server is linked
 	// for it.

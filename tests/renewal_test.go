@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -89,4 +90,48 @@ func onlyTimesChanged(t *testing.T, what, before, after string) {
 	if len(old) != len(fresh) || changed != 1 {
 		t.Errorf("%s: before\n%s\nafter\n%s", what, before, after)
 	}
+}
+
+// TestTicketsAreRenewedWithoutAClient: sssd starts the server for them, also
+// where systemd holds the socket (TestUnderSystemdTicketsAreRenewedWithoutAClient).
+func TestTicketsAreRenewedWithoutAClient(t *testing.T) {
+	s := newRenewal(t, "secrets")
+	renewals := func() int { return strings.Count(s.log("sssd_kcm"), "a ticket is renewed") }
+	more := func(what string) {
+		t.Helper()
+		before := renewals()
+		await(func() bool { return renewals() > before })
+		if renewals() == before {
+			t.Errorf("no ticket is renewed %s", what)
+		}
+	}
+	s.sh(somebody(), `echo secret | kinit -l 6s -r 1h u1`)
+	s.kill(syscall.SIGTERM)
+	s.start()
+	more("after a restart")
+	s.killHard("sssd_kcm")
+	more("after the server was killed")
+	out := s.ctl(user(os.Getuid()), "", "status")
+	if !regexp.MustCompile(`Renewal of tickets: 1 known, next due 20\S+ \S+, [1-9]\d* renewed, 0 refused, 0 unanswered, 0 failed otherwise\n`).MatchString(out.stdout) {
+		t.Errorf("%+v", out)
+	}
+	out = s.ctl(user(os.Getuid()), "", "ccache", "list", "--user", fmt.Sprint(somebody()))
+	if !regexp.MustCompile(`(?m)^` + fmt.Sprint(somebody()) + `\b.*  ` + fmt.Sprint(somebody()) + `\S* \*  u1@EXAMPLE.TEST  20\S+ \S+  20\S+ \S+  due at 20\S+ \S+$`).MatchString(out.stdout) || out.code != 0 {
+		t.Errorf("%+v", out)
+	}
+	if out := s.ctl(user(os.Getuid()), "", "ccache", "list", "--user", "nobody-of-this-name"); out.code != 1 || !strings.Contains(out.stderr, "there is no user") {
+		t.Errorf("%+v", out)
+	}
+	expect(t, s.sh(somebody(), "klist"), "Default principal: u1@EXAMPLE.TEST")
+}
+
+func TestUnderSystemdTicketsAreRenewedWithoutAClient(t *testing.T) {
+	m := bootMachine(t, renewing("secrets"))
+	m.sh(0, `systemctl start sssd`)
+	m.eventually(`systemctl is-active sssd-kcm.service`, "active") // and nobody has called
+	m.sh(someone, `echo secret | kinit -l 6s -r 1h u1 >/dev/null`)
+	m.sh(0, `systemctl restart sssd; truncate -s 0 /var/log/sssd/sssd_kcm.log`)
+	m.eventually(`grep -o 'a ticket is renewed' /var/log/sssd/sssd_kcm.log | sort -u`, "a ticket is renewed")
+	m.sh(0, `systemctl kill --signal=KILL sssd-kcm.service; truncate -s 0 /var/log/sssd/sssd_kcm.log`)
+	m.eventually(`grep -o 'a ticket is renewed' /var/log/sssd/sssd_kcm.log | sort -u`, "a ticket is renewed")
 }

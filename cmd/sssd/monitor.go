@@ -57,7 +57,7 @@ func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, lo
 		}
 		m.services = append(m.services, &service{
 			descriptor: d, options: options, bus: m.bus, log: logger, timeouts: defaultTimeouts, state: sbus.StateIdle,
-			systemd: systemd, path: d.SocketPath(f.root, conf), claim: f.root.Path(d.ClaimPath()),
+			unasked: d.Unasked != nil && d.Unasked(conf), systemd: systemd, path: d.SocketPath(f.root, conf), claim: f.root.Path(d.ClaimPath()),
 			argv: argvOf(d, conf, f.root, &f.log), level: uint32(f.log.Options(options).Level),
 			identities: identities, nextRegistration: make(chan struct{}), socketReplaced: make(chan struct{}, 1),
 		})

@@ -134,6 +134,9 @@ func (s *service) properties(ctx context.Context, peer uint64) map[string]dbus.V
 // attend watches a responder that systemd starts and restarts: the monitor ends
 // one that hangs.
 func (s *service) attend(ctx context.Context) {
+	if s.unasked {
+		s.call(ctx)
+	}
 	for ctx.Err() == nil {
 		v := s.observe(ctx)
 		status, _ := s.status()
@@ -143,6 +146,26 @@ func (s *service) attend(ctx context.Context) {
 		if p := s.holder(int(status.PID)); p != nil {
 			s.terminate(ctx, p, v)
 			p.Close()
+			if s.unasked {
+				s.call(ctx)
+			}
+		}
+	}
+}
+
+// call has systemd start a responder that has work to do, as a client would.
+// systemd starts one again that has crashed, and leaves alone one that has
+// ended since it was idle.
+func (s *service) call(ctx context.Context) {
+	for told := false; ctx.Err() == nil; linux.Sleep(ctx, s.timeouts.step) {
+		c, err := linux.Dial(ctx, s.path)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if !told && ctx.Err() == nil {
+			told = true
+			s.log.Warn("a responder with work to do cannot be started yet", "service", s.descriptor.Name, "error", err)
 		}
 	}
 }

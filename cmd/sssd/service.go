@@ -26,6 +26,7 @@ import (
 type service struct {
 	descriptor     responder.Descriptor
 	options        confdb.View
+	unasked        bool   // it has work to do that no client asks for
 	systemd        bool   // systemd holds the socket and starts the process
 	path           string // of the socket
 	claim          string // the file whose lock says that the responder runs

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -78,7 +79,10 @@ func (v *supervision) stop() {
 
 // supervise starts the responder on a client's arrival and starts it again
 // after it has ended, until the context ends; then it lets the process finish.
+// One with work that no client asks for is started at once, until it ends by
+// itself, which says that the work is done.
 func (s *service) supervise(ctx context.Context) {
+	working := s.unasked
 	for ctx.Err() == nil {
 		if s.held() == nil {
 			if err := s.hold(&kept{}); err != nil {
@@ -98,6 +102,10 @@ func (s *service) supervise(ctx context.Context) {
 		if !s.cannotStart() { // which is worth saying until it does
 			s.setState(sbus.StateIdle)
 		}
+		if working && ctx.Err() == nil {
+			working = s.runOnce(ctx) != nil
+			continue
+		}
 		held := s.sockets()
 		if err := awaitClient(ctx, held); err != nil {
 			if ctx.Err() == nil && slices.Equal(s.sockets(), held) { // and none was made anew
@@ -105,7 +113,7 @@ func (s *service) supervise(ctx context.Context) {
 			}
 			continue
 		}
-		s.runOnce(ctx)
+		working = s.runOnce(ctx) != nil && s.unasked
 	}
 }
 
@@ -152,15 +160,24 @@ type child struct {
 	registered <-chan struct{} // closed when it registers
 }
 
-// runOnce starts the responder and returns when it has ended.
-func (s *service) runOnce(ctx context.Context) {
+// runOnce starts the responder and returns when it has ended. The error is nil
+// if it has ended by itself and in order.
+func (s *service) runOnce(ctx context.Context) error {
 	began := time.Now()
 	c, err := s.start()
+	asked := false
 	if err == nil {
-		err = s.watch(ctx, c)
+		asked, err = s.watch(ctx, c)
 	}
 	s.ended(time.Since(began), err)
+	if asked && err == nil {
+		return errAsked
+	}
+	return err
 }
+
+// errAsked says that a responder has ended in order, because it was asked to.
+var errAsked = errors.New("the monitor asked for it")
 
 // start executes the program with the main socket as descriptor 3 and those
 // with an identity behind it. LISTEN_PID cannot be known before the fork and is
@@ -213,18 +230,19 @@ func environment() []string {
 }
 
 // watch waits for the process to end. It ends one that does not register in
-// time or does not answer, and every one when the context ends.
-func (s *service) watch(ctx context.Context, c *child) error {
+// time or does not answer, and every one when the context ends; asked tells of
+// that.
+func (s *service) watch(ctx context.Context, c *child) (asked bool, err error) {
 	overdue := time.NewTimer(s.timeouts.register)
 	defer overdue.Stop()
 	select {
 	case err := <-c.exited:
-		return err
+		return false, err
 	case <-ctx.Done():
-		return s.end(c, s.ending())
+		return true, s.end(c, s.ending())
 	case <-overdue.C:
 		s.notStarted()
-		return s.end(c, termination{fmt.Sprintf("it has not registered within %v", s.timeouts.register), s.timeouts.hung})
+		return true, s.end(c, termination{fmt.Sprintf("it has not registered within %v", s.timeouts.register), s.timeouts.hung})
 	case <-c.registered:
 	}
 	living, cancel := context.WithCancel(ctx)
@@ -234,13 +252,13 @@ func (s *service) watch(ctx context.Context, c *child) error {
 	case err := <-c.exited:
 		cancel()
 		<-terminations
-		return err
+		return false, err
 	case v := <-terminations:
 		cancel()
 		if v.reason == "" {
 			v = s.ending()
 		}
-		return s.end(c, v)
+		return true, s.end(c, v)
 	}
 }
 

@@ -42,6 +42,7 @@ func fakeDescriptor() responder.Descriptor {
 	return responder.Descriptor{
 		Name: "fake", Socket: "/run/fake.socket", SocketMode: 0o600, Refusal: refusal,
 		Sections: []confdb.Section{{Name: "fake"}},
+		Unasked:  func(*confdb.Snapshot) bool { return os.Getenv(fakeVariable+"_WORKS") != "" },
 	}
 }
 
@@ -309,5 +310,66 @@ func TestARegistrationBelongsToTheServicesProcess(t *testing.T) {
 	}
 	if _, err := s.register(sbus.Caller{PID: 4711, Peer: 1}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A responder with work to do is started without clients, and again after a
+// failure; when it has ended by itself, the work is done.
+func TestAResponderWithWorkIsStartedWithoutClients(t *testing.T) {
+	t.Setenv(fakeVariable+"_WORKS", "yes")
+	w := watch(t, "obeys", shortTimeouts)
+	var before uint32
+	for _, command := range []string{"exit 1", "crash", "hang"} {
+		now := w.await("it runs after "+command, func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning && s.PID != before })
+		before = now.PID
+		w.send(command)
+		if command == "hang" {
+			c, err := net.Dial("unix", w.path) // for it to be noticed soon
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
+	}
+	now := w.await("it runs after it hung", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning && s.PID != before })
+	w.send("exit 0")
+	w.await("it has done its work", func(s sbus.ServiceStatus) bool {
+		return s.State == sbus.StateIdle && s.LastExit == "exit status 0" && s.PID == 0
+	})
+	if w.ask("hello") == "" {
+		t.Error("the next client is not answered")
+	}
+	w.await("it runs for a client", func(s sbus.ServiceStatus) bool { return s.State == sbus.StateRunning && s.PID != now.PID })
+}
+
+// Where systemd holds the socket, the monitor calls as a client would, as soon
+// as there is a socket.
+func TestSystemdIsCalledForAResponderWithWork(t *testing.T) {
+	dir, err := os.MkdirTemp("", "sssd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	var logged strings.Builder
+	s := &service{descriptor: fakeDescriptor(), path: dir + "/s", timeouts: shortTimeouts, log: log.To(&logged, log.Mask(2)), systemd: true, unasked: true}
+	done := make(chan struct{})
+	go func() {
+		s.call(t.Context())
+		close(done)
+	}()
+	time.Sleep(10 * time.Millisecond) // some tries in vain; the test holds without
+	l, err := net.Listen("unix", s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	<-done
+	if n := strings.Count(logged.String(), "cannot be started yet"); n > 1 {
+		t.Errorf("logged %d times:\n%s", n, logged.String())
 	}
 }
