@@ -1,8 +1,10 @@
 package confdb
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -60,9 +62,17 @@ func isOctal(text string) bool {
 	return len(digits) > 1 && digits[0] == '0' && digits[1] != 'x' && digits[1] != 'X'
 }
 
-// parseSeconds reads seconds, or a sequence of numbers with d, h, m or s as
-// in krb5's deltat: 60m, 1h, 1d12h.
+// clock is a duration in hours and minutes, and maybe days and seconds.
+var clock = regexp.MustCompile(`^(?:(?:([0-9]+)-)?([0-9]+):([0-9]+):([0-9]+)|([0-9]+):([0-9]+))$`)
+
+// parseSeconds reads seconds, or what libkrb5 calls a deltat: a sequence of
+// numbers with d, h, m or s, between which there may be blanks, as 60m, 1h,
+// 1d12h, 1d 12h; or hours:minutes, hours:minutes:seconds or
+// days-hours:minutes:seconds.
 func parseSeconds(text string) (int64, error) {
+	if parts := clock.FindStringSubmatch(text); parts != nil {
+		return sumOf(text, parts[1], parts[2]+parts[5], parts[3]+parts[6], parts[4])
+	}
 	n, err := parseInt(text)
 	if err == nil && isOctal(text) {
 		return 0, fmt.Errorf("%s begins with a zero, which could mean octal; write it without", quoted(text))
@@ -86,7 +96,21 @@ func parseSeconds(text string) (int64, error) {
 		// Below 2³¹ days and some: far from an overflow.
 		total += int64(n) * unitSeconds(rest[i])
 		units = units[strings.IndexByte(units, rest[i])+1:]
-		rest = rest[i+1:]
+		rest = strings.TrimLeft(rest[i+1:], " \t")
+	}
+	return total, nil
+}
+
+// sumOf adds days, hours, minutes and seconds, of which some may be "".
+func sumOf(text string, numbers ...string) (total int64, err error) {
+	for i, number := range numbers {
+		n, err := strconv.ParseUint(cmp.Or(number, "0"), 10, 31)
+		if errors.Is(err, strconv.ErrRange) {
+			return 0, errTooLarge
+		} else if err != nil {
+			return 0, notDuration(text)
+		}
+		total += int64(n) * unitSeconds("dhms"[i])
 	}
 	return total, nil
 }

@@ -52,11 +52,11 @@ func (c *Config) validateSection(in *sectionSettings) {
 // that SSSD itself reads too is SSSD's affair.
 func (c *Config) unknownSection(in *sectionSettings) {
 	kind, near := UnknownName, c.nearestSection(in.Name)
-	if c.schema.shared() {
-		kind = NotServed
-	}
 	if declared := c.schema.Match(near); near != "" && declared != nil && !declared.Open {
 		kind = BadName
+	} else if c.schema.shared() {
+		c.note(in, fmt.Sprintf("[%s] is %s", in.Name, c.schema.whose(nil)))
+		return
 	}
 	c.badSection(kind, in, fmt.Sprintf("[%s] is not a section of sssd.conf", in.Name), near)
 }
@@ -68,7 +68,7 @@ func (c *Config) validateOptions(in *sectionSettings, section *Section) {
 		option := section.Option(set.Key)
 		switch {
 		case option != nil:
-			c.validateOption(in, option, set)
+			c.validateOption(in, section, option, set)
 		case section.Open, containsFold(known, set.Key):
 			notServed = append(notServed, set.Key)
 		default:
@@ -84,8 +84,13 @@ func (c *Config) validateOptions(in *sectionSettings, section *Section) {
 	}
 }
 
-func (c *Config) validateOption(in *sectionSettings, option *Option, set setting) {
+func (c *Config) validateOption(in *sectionSettings, section *Section, option *Option, set setting) {
 	if err := option.Check(set.Text); err != nil {
+		if section.Open { // of others, whom it may suit
+			c.about(Unusable, in, set, err.Error()+"; here it counts as not set")
+			delete(in.Options, strings.ToLower(set.Key))
+			return
+		}
 		c.badValue(in, set, err.Error())
 		return
 	}

@@ -2,12 +2,16 @@ package tests
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -305,4 +309,45 @@ func resolved(path string) string {
 		}
 	}
 	return path
+}
+
+// TestMessagesNameTheProgramsOfTheForm: the words sssd and sssctl in a message
+// would be wrong beside SSSD. Names of programs come from package layout; what
+// is SSSD's in both forms is listed here.
+func TestMessagesNameTheProgramsOfTheForm(t *testing.T) {
+	word := regexp.MustCompile(`(^|[^\w/.\[-])(sssd|sssctl)($|[^\w/.\]=-]|\.($|[^a-z])|=)`)
+	same := regexp.MustCompile(`SSSD's own sssd|systemctl restart sssd`)
+	names := []string{"sssd", "sssd[", "sssd."} // of a section, of the journal's SSSD_PRG_NAME, of the bus
+	looked := 0
+	for _, dir := range []string{"cmd", "confdb", "kcm", "kdc", "linux", "responder", "sbus", "secrets"} {
+		err := filepath.WalkDir("../"+dir, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			files := token.NewFileSet()
+			file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				literal, ok := n.(*ast.BasicLit)
+				if !ok || literal.Kind != token.STRING {
+					return true
+				}
+				looked++
+				text, err := strconv.Unquote(literal.Value)
+				if err == nil && !slices.Contains(names, text) && word.MatchString(same.ReplaceAllString(text, "")) {
+					t.Errorf("%v: %q", files.Position(literal.Pos()), text)
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if looked < 1000 || !word.MatchString("start sssd") || !word.MatchString("see sssctl.") || word.MatchString("edit sssd.conf") {
+		t.Errorf("%d literals; the test shows nothing", looked)
+	}
 }

@@ -84,12 +84,12 @@ func TestRealConfigurationsLoadInBothForms(t *testing.T) {
 					}
 				}
 				if form.Beside {
-					s.write("/etc/sssd/conf.d/newer.conf", "[sssd]\nan_option_of_tomorrow = 1\n[a_service_of_tomorrow]\nx = 1\n[domain/a]\nkrb5_renew_interval = 1h\n", 0o600)
+					s.write("/etc/sssd/conf.d/newer.conf", "[sssd]\nan_option_of_tomorrow = 1\n[a_service_of_tomorrow]\nx = 1\n[domain/a]\nkrb5_renew_interval = 1d 12h\n[domain/b]\nkrb5_renew_interval = 1:30:00\n", 0o600)
 				}
 				check := s.sh(me, `"$TOOL" --root "$ROOT" config-check`)
 				expect(t, check, "Issues identified by validators: 0\n")
 				if form.Beside {
-					expect(t, check, "] is left to SSSD\n")
+					expect(t, check, "[nss] is left to SSSD\n", "[a_service_of_tomorrow] is left to SSSD\n")
 				}
 				if warns := strings.Contains(check, "\nWarnings: "); warns == form.Beside {
 					t.Errorf("warnings: %v\n%s", warns, check)

@@ -28,8 +28,8 @@ import (
 // unitDir is where units are that the next boot does not have (systemd.unit(5)).
 const unitDir = "/run/systemd/system"
 
-// unitMark begins the units that sssd has written.
-const unitMark = "# Written by sssd from sssd.conf; what is changed here is lost.\n"
+// unitMark begins the units that the monitor has written.
+const unitMark = "# Written from sssd.conf; what is changed here is lost.\n"
 
 // Bounds of what systemd is asked for.
 const (
