@@ -57,6 +57,26 @@ func Beside(path string) string {
 
 const newSuffix = ".new"
 
+// MakeDirs makes a directory, and those above it that are missing, with the mode
+// whatever the umask: one that is closed to users would hide a socket from them.
+// What is there already keeps its mode.
+func MakeDirs(path string, mode fs.FileMode) error {
+	err := os.Mkdir(path, mode)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := MakeDirs(filepath.Dir(path), mode); err != nil {
+			return err
+		}
+		err = os.Mkdir(path, mode)
+	}
+	if err == nil {
+		return os.Chmod(path, mode)
+	}
+	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+		return nil
+	}
+	return err
+}
+
 // SyncDir makes the names in a directory durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

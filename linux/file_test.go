@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func write(text string) func(*os.File) error {
@@ -180,5 +182,32 @@ func writeTogether(t *testing.T, replace func(path, text string) error) {
 	}
 	if got := names(t, filepath.Dir(path)); len(got) != 1 {
 		t.Errorf("litter: %v", got)
+	}
+}
+
+func TestDirectoriesHaveTheirModeWhateverTheUmask(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "there"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Umask(unix.Umask(0o077))
+	for range 2 {
+		if err := MakeDirs(filepath.Join(dir, "there/a/b"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]fs.FileMode{"there": 0o700, "there/a": 0o755, "there/a/b": 0o755} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: mode %o, %v; want %o", name, info.Mode().Perm(), err, want)
+		}
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, file + "/below"} {
+		if err := MakeDirs(path, 0o755); err == nil {
+			t.Errorf("%s is taken for a directory", path)
+		}
 	}
 }

@@ -44,7 +44,7 @@ var ErrRunning = errors.New("already running")
 // Claim takes the claim that path stands for, or returns ErrRunning with the
 // number of the process that has it. Nothing but the file is touched.
 func Claim(path string) (*Instance, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := linux.MakeDirs(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
 	for {

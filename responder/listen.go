@@ -85,7 +85,7 @@ func handedListener(fd int) (*net.UnixListener, error) {
 // Listen makes a listening socket at path, in a directory that is made if it is
 // missing. Whoever connects always meets a listener, the old or the new one.
 func Listen(path string, mode fs.FileMode) (*net.UnixListener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := linux.MakeDirs(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
 	return linux.Listen(path, mode)

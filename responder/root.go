@@ -1,12 +1,12 @@
 package responder
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"gosssd/layout"
+	"gosssd/linux"
 )
 
 // Root is the directory in front of every path, as in systemctl --root; ""
@@ -56,10 +56,10 @@ func (r Root) MakeDirs() error {
 		{filepath.Dir(layout.Current().PIDFile), 0o755},
 	} {
 		path := r.Path(dir.path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := linux.MakeDirs(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.Mkdir(path, dir.mode); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := linux.MakeDirs(path, dir.mode); err != nil {
 			return err
 		}
 	}

@@ -154,6 +154,17 @@ func TestUnderTheUnitsTheServerAnswersAsTheVectorsSay(t *testing.T) {
 	}
 }
 
+// TestUnderTheUnitsUsersReachSocketsInNewDirectories: the units' umask closes
+// what is made to users.
+func TestUnderTheUnitsUsersReachSocketsInNewDirectories(t *testing.T) {
+	m := bootMachine(t, "[sssd]\nsocket_activation = monitor\n[kcm]\nsocket_path = /run/caches/new/kcm\n")
+	m.sh(0, `rm -rf /var/lib/sss/pipes; sed -i '/^\[libdefaults\]/a\  kcm_socket = /run/caches/new/kcm' /etc/krb5.conf
+		systemctl mask --now sssd-kcm.socket sssd-secrets.socket; systemctl start sssd`)
+	m.sh(someone, kinit+`; klist`)
+	expect(t, m.sh(0, `stat -c '%a %n' /var/lib/sss/pipes /var/lib/sss/pipes/private /run/caches/new`),
+		"755 /var/lib/sss/pipes\n750 /var/lib/sss/pipes/private\n755 /run/caches/new\n")
+}
+
 // TestAHostWithoutRenewalMayTakeTheNetworkAway tries the drop-in of the guide.
 func TestAHostWithoutRenewalMayTakeTheNetworkAway(t *testing.T) {
 	m := bootMachine(t, "[sssd]\n")

@@ -83,7 +83,7 @@ func sectionsOf(names []string) []string {
 // updateLevels sets the level of some sections of the snippet and leaves the
 // rest of it alone. Of several callers one does so at a time.
 func updateLevels(dir, path string, sections []string, mask log.Level) error {
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if err := linux.MakeDirs(dir, 0o711); err != nil {
 		return err
 	}
 	lock, err := os.Open(dir)
