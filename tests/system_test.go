@@ -167,6 +167,9 @@ func (s *system) start() *system {
 	output := &bytes.Buffer{}
 	s.output = output
 	s.sssd = exec.Command(s.bin+"/"+s.form.Monitor, append(s.args, "--root", s.root)...)
+	if os.Getenv("CONFINED") != "" {
+		s.sssd = confinedCommand(s.sssd.Args)
+	}
 	s.sssd.Env = slices.Concat(os.Environ(), s.more, []string{"NOTIFY_SOCKET=" + address.Name})
 	s.sssd.Stderr = output
 	s.sssd.WaitDelay = time.Second
@@ -194,6 +197,14 @@ func (s *system) start() *system {
 			return s
 		}
 	}
+}
+
+// confinedCommand runs a program with the capabilities, the umask and without
+// the new privileges of the units, so that CONFINED=yes go test ./tests shows as
+// root that nothing needs more.
+func confinedCommand(argv []string) *exec.Cmd {
+	const confine = `umask 077; exec setpriv --bounding-set=-all,+dac_override --inh-caps=-all --no-new-privs "$@"`
+	return exec.Command("sh", append([]string{"-c", confine, "sh"}, argv...)...)
 }
 
 // kill sends a signal to sssd and waits for its end.
