@@ -11,14 +11,21 @@ const machineSocket = "/run/pods/web/kcm"
 
 // bootWithPod boots a machine that has the directory of an identity socket, and
 // starts sssd. The test's scripts can use the function pod.
-func bootWithPod(t *testing.T, conf string, unpacked ...string) *machine {
+func bootWithPod(t *testing.T, conf string) *machine {
 	t.Helper()
 	needNamespaces(t, "--user", "--mount", "--pid", "--fork")
-	m := bootForm(t, "whole", conf, unpacked...)
-	m.sh(0, `mkdir -m 700 /run/pods; mkdir -m 755 /run/pods/web
-		sed 's|\[libdefaults\]|&\nkcm_socket = /srv/kcm/kcm|' /etc/krb5.conf >/run/container.conf; chmod 644 /run/container.conf
-		systemctl start sssd`)
+	m := bootMachine(t, conf)
+	m.preparePod()
+	m.sh(0, `systemctl start sssd`)
 	return m
+}
+
+// preparePod makes the directory of the identity socket, and what a pod has for
+// its krb5.conf.
+func (m *machine) preparePod() {
+	m.t.Helper()
+	m.sh(0, `mkdir -m 700 /run/pods; mkdir -m 755 /run/pods/web
+		sed 's|\[libdefaults\]|&\nkcm_socket = /srv/kcm/kcm|' /etc/krb5.conf >/run/container.conf; chmod 644 /run/container.conf`)
 }
 
 // podOf is a script that runs another one in a pod of the machine.
@@ -62,6 +69,21 @@ func TestUnderSystemdAPodNoticesNoRestart(t *testing.T) {
 	expect(t, m.sh(0, `stat -c '%u %a' `+machineSocket), "20002 666")
 	m.sh(0, podOf(`! klist -s; `+kinit+`; klist -s`))
 	expect(t, m.sh(20002, `klist`), "KCM:20002")
+	m.sh(someone, `klist -s`)
+}
+
+// TestBesideSSSDAPodHasAnIdentitySocketToo does so in the other form, whose
+// monitor has another name.
+func TestBesideSSSDAPodHasAnIdentitySocketToo(t *testing.T) {
+	needNamespaces(t, "--user", "--mount", "--pid", "--fork")
+	m := bootForm(t, "beside", identityConf(machineSocket))
+	m.preparePod()
+	m.sh(0, `systemctl start gosssd sssd-kcm.socket`)
+	expect(t, m.sh(0, podOf(kinit+`; kvno host/server.example.test; klist; ! klist -c KCM:0`)), "Ticket cache: KCM:20001", "host/server.example.test@EXAMPLE.TEST")
+	m.sh(0, `systemctl restart gosssd`)
+	m.sh(0, podOf(`klist -s`))
+	m.sh(0, `systemctl stop gosssd sssd-kcm.service`)
+	m.sh(0, podOf(`klist -s`)) // systemd has the socket, and starts kcm
 	m.sh(someone, `klist -s`)
 }
 
