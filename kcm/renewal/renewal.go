@@ -150,10 +150,14 @@ func (r *Renewer) now() time.Time {
 	return now
 }
 
-// Next returns when the next ticket is due; false if none is.
+// Next returns when the next ticket is due, which is now while one is being
+// renewed; false if none is.
 func (r *Renewer) Next() (time.Time, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.schedule.busy() {
+		return r.now(), true
+	}
 	next := r.schedule.next()
 	return next, !next.IsZero()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -524,5 +525,39 @@ func TestPausesDoNotGrowWhenTheClockIsSetBack(t *testing.T) {
 	s.setBack(time.Hour)
 	if want := one.End.Add(-2*time.Hour + time.Minute); s.next() != want || !it.Next.Equal(want) {
 		t.Errorf("next is %v, want %v", s.next(), want)
+	}
+}
+
+// A user's many tickets are renewed a few at a time, one after the other and
+// without pauses, and leave room for others.
+func TestTicketsOfOneUserTakeTurns(t *testing.T) {
+	s, now := newSchedule(), time.Now()
+	var all []Ticket
+	for i := range 10 {
+		one := ticket(1)
+		one.Start, one.Credential = now.Add(-9*life/10), uint64(i)
+		all = append(all, one)
+	}
+	s.learn(1, all, now)
+	var taken []*item
+	for it, _ := s.take(now); it != nil; it, _ = s.take(now) {
+		taken = append(taken, it)
+	}
+	if !s.busy() {
+		t.Error("nothing is under way")
+	}
+	if len(taken) != triesOfUser || len(s.parked[1]) != 10-triesOfUser {
+		t.Fatalf("%d are tried, %d wait", len(taken), len(s.parked[1]))
+	}
+	s.learn(1, slices.DeleteFunc(all, func(one Ticket) bool { return one.place() == s.parked[1][0].place() }), now)
+	for len(taken) > 0 {
+		s.tried(taken[0])
+		taken = taken[1:]
+		if it, _ := s.take(now); it != nil {
+			taken = append(taken, it)
+		}
+	}
+	if s.busy() || len(s.parked)+len(s.trying) != 0 {
+		t.Errorf("parked %v, trying %v", s.parked, s.trying)
 	}
 }

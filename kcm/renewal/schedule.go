@@ -106,12 +106,13 @@ type schedule struct {
 	items   map[place]*item
 	users   map[uint32]map[place]bool
 	outages map[string]*outage
-	trying  map[uint32]int // tickets of each user that are being tried
-	lapsed  []Ticket       // that have come to their end since the last look
+	trying  map[uint32]int     // tickets of each user that are being tried
+	parked  map[uint32][]*item // that are due and wait for others of their user
+	lapsed  []Ticket           // that have come to their end since the last look
 }
 
 func newSchedule() *schedule {
-	return &schedule{items: map[place]*item{}, users: map[uint32]map[place]bool{}, outages: map[string]*outage{}, trying: map[uint32]int{}}
+	return &schedule{items: map[place]*item{}, users: map[uint32]map[place]bool{}, outages: map[string]*outage{}, trying: map[uint32]int{}, parked: map[uint32][]*item{}}
 }
 
 // learn replaces what is known of a user. A ticket that is known keeps its
@@ -172,6 +173,9 @@ func (s *schedule) put(it *item, at time.Time) {
 	heap.Push(&s.queue, it)
 }
 
+// busy reports whether tickets are being tried.
+func (s *schedule) busy() bool { return len(s.trying) > 0 }
+
 // next returns when the next ticket is due; zero if none is.
 func (s *schedule) next() (next time.Time) {
 	for _, it := range s.queue {
@@ -203,7 +207,7 @@ func (s *schedule) take(now time.Time) (*item, time.Duration) {
 		out := s.outages[first.Realm]
 		switch {
 		case s.trying[first.UID] == triesOfUser:
-			s.put(first, now.Add(probeTime))
+			s.parked[first.UID] = append(s.parked[first.UID], first)
 			continue
 		case out != nil && (now.Before(out.until) || out.probe != nil):
 			s.put(first, later(now, out.until))
@@ -290,11 +294,21 @@ func (s *schedule) unprobed(it *item) {
 	}
 }
 
-// tried ends what take began.
+// tried ends what take began, and lets another of the user's have the turn.
 func (s *schedule) tried(it *item) {
-	if s.trying[it.UID]--; s.trying[it.UID] == 0 {
-		delete(s.trying, it.UID)
+	uid := it.UID
+	if s.trying[uid]--; s.trying[uid] == 0 {
+		delete(s.trying, uid)
 	}
+	for len(s.parked[uid]) > 0 {
+		next := s.parked[uid][0]
+		s.parked[uid] = s.parked[uid][1:]
+		if s.items[next.place()] == next { // it may have been dropped
+			heap.Push(&s.queue, next)
+			return
+		}
+	}
+	delete(s.parked, uid)
 }
 
 // later is the time at which to look again at a ticket that waits for an

@@ -160,6 +160,12 @@ func (k *KDC) refuse(code int32, text string) error {
 	return messages.NewKRBError(k.tgs, k.Realm, code, text)
 }
 
+// Refusal is the answer of a KDC that does not give a ticket.
+func (k *KDC) Refusal(code int32, text string) ([]byte, error) {
+	refusal := messages.NewKRBError(k.tgs, k.Realm, code, text)
+	return refusal.Marshal()
+}
+
 // renew answers a request as RFC 4120 §3.3.3.1 asks of a renewal.
 func (k *KDC) renew(request []byte) ([]byte, error) {
 	var asked messages.TGSReq
