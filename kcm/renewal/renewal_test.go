@@ -535,7 +535,7 @@ func TestTicketsOfOneUserTakeTurns(t *testing.T) {
 	var all []Ticket
 	for i := range 10 {
 		one := ticket(1)
-		one.Start, one.Credential = now.Add(-9*life/10), uint64(i)
+		one.Start, one.Credential = now.Add(-2*life), uint64(i)
 		all = append(all, one)
 	}
 	s.learn(1, all, now)
