@@ -38,6 +38,7 @@ func Descriptor() responder.Descriptor {
 		Signals:      signals(),
 		Methods:      methods(),
 		Check:        checkRenewal,
+		Needs:        needsSecrets,
 		Changed:      storageChange,
 		Unasked:      renewsTickets,
 		Refusal:      protocol.Refusal,
@@ -48,6 +49,16 @@ func Descriptor() responder.Descriptor {
 			Options: append(options(), renewalOptions()...),
 		}, responder.IdentitySection(section), inheritedSection()},
 	}
+}
+
+// needsSecrets says that caches are kept by the secrets service although the
+// units do not start its socket: they do where that is the default.
+func needsSecrets(conf *confdb.Snapshot) (other, key string) {
+	const storage = "ccache_storage"
+	if conf.Section(section).String(storage) != StorageSecrets || layout.Current().Storage == StorageSecrets {
+		return "", ""
+	}
+	return "secrets", storage
 }
 
 func options() []confdb.Option {

@@ -47,6 +47,9 @@ func LoadConfig(sources confdb.Sources, root Root, list []Descriptor) (*confdb.C
 		if d.Check != nil {
 			tell(config, confdb.Unusable, d.Check(conf))
 		}
+		if d.Needs != nil && systemd {
+			tell(config, confdb.Unusable, checkNeeds(d, conf, root, list))
+		}
 	}
 	checkIdentities(config, conf, root, list)
 	if inForce, err := confdb.Open(root.Path(layout.Current().Database), Schema(list)); err == nil {
@@ -57,6 +60,19 @@ func LoadConfig(sources confdb.Sources, root Root, list []Descriptor) (*confdb.C
 		}
 	}
 	return config, nil
+}
+
+// checkNeeds looks for the socket of the responder that d needs.
+func checkNeeds(d Descriptor, conf *confdb.Snapshot, root Root, list []Descriptor) []Remark {
+	name, key := d.Needs(conf)
+	for _, other := range list {
+		path := other.SocketPath(root, conf)
+		if _, err := os.Lstat(path); other.Name == name && errors.Is(err, fs.ErrNotExist) {
+			unit := strings.ReplaceAll(other.Program(), "_", "-")
+			return []Remark{{d.Section(), key, fmt.Sprintf("needs %s, and nobody listens at %s: systemctl enable --now %s.socket", other.Program(), path, unit)}}
+		}
+	}
+	return nil
 }
 
 func tell(config *confdb.Config, kind confdb.FindingKind, remarks []Remark) {

@@ -30,6 +30,9 @@ type Descriptor struct {
 	// Check says what is wrong with options whose values are right by
 	// themselves; nil if there is nothing to look at.
 	Check func(conf *confdb.Snapshot) []Remark
+	// Needs names another responder that an option, key, makes it need although
+	// its units do not start the other's socket; nil or "" if none is.
+	Needs func(conf *confdb.Snapshot) (other, key string)
 	// Changed says what an administrator must know of the step from the
 	// configuration in force to the next one; nil if there is nothing.
 	Changed func(inForce, next *confdb.Snapshot) []Remark

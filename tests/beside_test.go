@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -94,4 +95,25 @@ func TestBesideSSSDItsRotationOfLogsTakesOurs(t *testing.T) {
 	m.sh(0, `logrotate -f -s /run/state /etc/logrotate.d/sssd-common`)
 	m.eventually(`setpriv --reuid 20001 --regid 20001 --clear-groups klist -s; cat /var/log/sssd/sssd_kcm.log`, "op=")
 	expect(t, m.sh(0, `ls /var/log/sssd`), "sssd_kcm.log.1\n", "sssd.log.1\n")
+}
+
+// TestBesideSSSDTheSecretsServiceIsToBeSwitchedOn: it does not listen by
+// default, and who chooses it without that is told.
+func TestBesideSSSDTheSecretsServiceIsToBeSwitchedOn(t *testing.T) {
+	m := bootBeside(t, "[kcm]\n")
+	m.sh(someone, kinit)
+	m.sh(0, `test ! -e /run/secrets.socket`)
+	m.setKCM("[kcm]\nccache_storage = secrets\n")
+	const told = "[kcm] ccache_storage: needs sssd_secrets, and nobody listens at /var/run/secrets.socket: systemctl enable --now sssd-secrets.socket"
+	out, err := m.try(0, `gosssctl config-check`)
+	if err == nil {
+		t.Error("config-check finds nothing wrong")
+	}
+	expect(t, out, told)
+	m.sh(0, `systemctl restart sssd`)
+	expect(t, m.sh(0, `journalctl --no-pager -u gosssd`), told)
+	_, command, _ := strings.Cut(told, "socket: ")
+	m.sh(0, command+`; gosssctl config-check; gosssctl ccache move`)
+	expect(t, m.sh(someone, `klist; echo secret | kinit bob >/dev/null; klist -l`), "alice@EXAMPLE.TEST", "bob@EXAMPLE.TEST")
+	m.eventually(`gosssctl status`, "secrets  running")
 }
