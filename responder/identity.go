@@ -68,8 +68,16 @@ var identityPlace = regexp.MustCompile(`^/[A-Za-z0-9/._+@-]*$`)
 // that are handed over (LISTEN_FDNAMES).
 const identityPrefix = "socket-"
 
-// FDName is the name of the socket's descriptor where it is handed over.
-func (s IdentitySocket) FDName() string { return identityPrefix + s.Name }
+// FDName is the name of the socket's descriptor where it is handed over. The uid
+// is part of it, so that a socket that was made for one user, and could not be
+// made anew, is never taken for another's. It is "" if there is no such user.
+func (s IdentitySocket) FDName() string {
+	uid, _, err := s.Owner()
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s%s.%d", identityPrefix, s.Name, uid)
+}
 
 // IdentitySockets returns the responder's identity sockets that are configured
 // and right, by name.

@@ -12,6 +12,7 @@ import (
 
 	"gosssd/confdb"
 	"gosssd/linux"
+	"gosssd/responder/log"
 )
 
 // accepted connects to itself through an endpoint, and returns who that is.
@@ -97,7 +98,33 @@ func TestRootIsNoIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sockets := d.IdentitySockets("", conf); len(sockets) != 1 || sockets[0].FDName() != "socket-a" || sockets[0].Mode != 0o600 {
+	if sockets := d.IdentitySockets("", conf); len(sockets) != 1 || sockets[0].FDName() != "socket-a.20001" || sockets[0].Mode != 0o600 {
 		t.Errorf("got %+v; want one with the mode 0600", sockets)
+	}
+}
+
+// TestASocketOfAnEarlierUserIsNotServed hands over what systemd still holds
+// where a changed unit could not be brought into force.
+func TestASocketOfAnEarlierUserIsNotServed(t *testing.T) {
+	d := Descriptor{Name: "x", Sections: []confdb.Section{{Name: "x"}, IdentitySection("x")}}
+	conf, err := confdb.NewSnapshot(d.schema(), map[string]map[string]string{"x/socket web": {"path": "/run/a", "user": "20001"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, served := range map[string]bool{"socket-web.20001": true, "socket-web.20002": false, "socket-web": false, "socket-other.20001": false} {
+		path := filepath.Join(t.TempDir(), "socket")
+		l, err := Listen(path, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		endpoints := inherited{others: []handed{{l, name}}}.identityEndpoints(d, "", conf, log.Discard())
+		c, err := net.Dial("unix", path)
+		if (len(endpoints) == 1) != served || (err == nil) != served {
+			t.Errorf("%s: %d endpoints, and connecting says %v; want it served: %t", name, len(endpoints), err, served)
+		}
+		if err == nil {
+			c.Close()
+		}
+		l.Close()
 	}
 }

@@ -56,6 +56,10 @@ var checkCases = map[string]checkCase{
 		files: map[string]string{"sssd.conf": "[secrets]\nmax_secrets = 10\n"},
 		why:   "SSSD 2.8 no longer has that service", debian: "Section [secrets] is not allowed", ours: "validators: 0",
 	},
+	"an identity socket": {
+		files: map[string]string{"sssd.conf": "[sssd]\n[kcm/socket web]\npath = /run/web\nuser = 20001\n"},
+		why:   "SSSD has none", debian: "Section [kcm/socket web] is not allowed", ours: "validators: 0",
+	},
 	"renewal without an interval": {
 		files: map[string]string{"sssd.conf": "[kcm]\ntgt_renewal = true\n"},
 		why:   "SSSD renews nothing then, and says nothing", debian: "validators: 0", ours: "krb5_renew_interval is not set",

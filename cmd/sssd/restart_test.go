@@ -24,7 +24,17 @@ import (
 
 // foreign are the descriptors of a child that are not its own: of all the paths
 // of the monitor it has its log, its claim and its socket.
-func (w *watched) foreign() []string {
+func (w *watched) foreign() (list []string) {
+	w.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if list = w.foreignNow(); len(list) == 0 { // else perhaps an earlier client, whose end it has not noticed yet
+			break
+		}
+	}
+	return list
+}
+
+func (w *watched) foreignNow() []string {
 	w.t.Helper()
 	claim := w.monitor.root.Path(layout.Current().PIDFile)
 	sockets := 0
