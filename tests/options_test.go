@@ -140,11 +140,14 @@ func TestOptionsThatAreNotServedAreToldAndStopNothing(t *testing.T) {
 	conf := "[sssd]\nservices = nss, pam\ndomains = example.com\n"
 	for _, d := range responders.List() {
 		for _, section := range d.Sections {
-			conf += "[" + strings.ReplaceAll(section.Name, "*", nobody) + "]\n"
+			lines := ""
 			for i := range section.Options {
 				if option := &section.Options[i]; option.NotServed != "" {
-					conf += option.Key + " = " + other(option) + "\n"
+					lines += option.Key + " = " + other(option) + "\n"
 				}
+			}
+			if lines != "" {
+				conf += "[" + strings.ReplaceAll(section.Name, "*", nobody) + "]\n" + lines
 			}
 		}
 	}
@@ -305,6 +308,8 @@ func other(option *confdb.Option) string {
 		return option.Words[i]
 	case confdb.Path:
 		return "/var/run/other-" + option.Key
+	case confdb.Mode:
+		return "0640"
 	}
 	return "other-" + option.Key
 }
