@@ -8,6 +8,7 @@
 package kcm
 
 import (
+	"slices"
 	"time"
 
 	"gosssd/confdb"
@@ -37,16 +38,16 @@ func Descriptor() responder.Descriptor {
 		SocketMode:   0o666,
 		Signals:      signals(),
 		Methods:      methods(),
-		Check:        checkRenewal,
+		Check:        check,
 		Needs:        needsSecrets,
 		Changed:      storageChange,
-		Unasked:      renewsTickets,
+		Unasked:      worksUnasked,
 		Refusal:      protocol.Refusal,
 		Probe:        responder.Probe{Request: protocol.Probe(), Answer: protocol.ProbeAnswer},
 		Sections: []confdb.Section{{
 			Name:    section,
 			Text:    "The Kerberos credential cache server",
-			Options: append(options(), renewalOptions()...),
+			Options: slices.Concat(options(), renewalOptions(), hookOptions()),
 		}, responder.IdentitySection(section), inheritedSection()},
 	}
 }
@@ -59,6 +60,15 @@ func needsSecrets(conf *confdb.Snapshot) (other, key string) {
 		return "", ""
 	}
 	return "secrets", storage
+}
+
+// worksUnasked reports whether there is work for the responder although no client
+// has come: tickets from before a restart become due, or expire.
+func worksUnasked(conf *confdb.Snapshot) bool { return renewsTickets(conf) || hooksTickets(conf) }
+
+// check says what is wrong with options whose values are right by themselves.
+func check(conf *confdb.Snapshot) []responder.Remark {
+	return append(checkRenewal(conf), checkHook(conf)...)
 }
 
 func options() []confdb.Option {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"gosssd/kcm/protocol"
@@ -15,16 +14,11 @@ import (
 // flagRenewable is a flag of tickets (RFC 4120 §2.3).
 const flagRenewable = 0x00800000
 
-// retrySurvey is the pause after which owners whose tickets could not be read
-// at the start are looked for again.
-const retrySurvey = time.Minute
-
 // renewing is the part of a Server that renews tickets. It implements
 // renewal.Keeper and renewal.Log.
 type renewing struct {
 	*renewal.Renewer
-	server   *Server
-	surveyed atomic.Bool // the tickets of all users are known
+	server *Server
 }
 
 // newRenewing returns nil where tickets are not to be renewed.
@@ -32,53 +26,6 @@ func newRenewing(s *Server, kdc renewal.KDC, options renewal.Options) *renewing 
 	r := &renewing{server: s}
 	r.Renewer = renewal.New(r, kdc, r, options)
 	return r
-}
-
-// run renews until ctx ends. It learns of the tickets of all users first, also
-// of those who never come.
-func (r *renewing) run(ctx context.Context) {
-	r.server.maintenance.Go(func() { r.survey(ctx) })
-	r.Run(ctx)
-}
-
-func (r *renewing) survey(ctx context.Context) {
-	known := map[uint32]bool{}
-	for !r.surveyOnce(ctx, known) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(retrySurvey):
-		}
-	}
-	r.surveyed.Store(true)
-}
-
-// surveyOnce looks at the users that are not known yet, and reports whether
-// all are known then.
-func (r *renewing) surveyOnce(ctx context.Context, known map[uint32]bool) bool {
-	everyone, err := r.server.users.everyone(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			r.server.users.log.Error("tickets of users who have not called yet are not renewed", "error", err)
-		}
-		return ctx.Err() != nil
-	}
-	complete := true
-	for _, c := range everyone {
-		if known[c.uid] {
-			continue
-		}
-		if err := r.server.inspect(ctx, c, func(*state) error { return nil }); err != nil {
-			if ctx.Err() != nil {
-				return true
-			}
-			r.server.users.log.Error("tickets of a user are not renewed until they can be read", "uid", c.uid, "error", err)
-			complete = false
-			continue
-		}
-		known[c.uid] = true
-	}
-	return complete
 }
 
 // learn is told every state of a user that is loaded or published.
@@ -221,11 +168,11 @@ func (r *renewing) add(counters map[string]uint64) {
 	counters["renewals failed"] = sum.Failed
 }
 
-// owed reports whether there are tickets to renew, or may be.
+// owed reports whether there are tickets to renew.
 func (r *renewing) owed() bool {
 	if r == nil {
 		return false
 	}
 	_, owed := r.Next()
-	return owed || !r.surveyed.Load()
+	return owed
 }

@@ -140,7 +140,9 @@ func TestAServerThatDoesNotKnowWhatIsDueDoesNotEnd(t *testing.T) {
 	r.clock.Store(time.Now().Unix())
 	r.store.set("owners", errDisk)
 	r.start(withRenewal(nil))
-	eventually(t, "it has looked in vain", func() bool { return strings.Contains(r.logged.String(), "who have not called yet are not renewed") })
+	eventually(t, "it has looked in vain", func() bool {
+		return strings.Contains(r.logged.String(), "who have not called yet are not looked after")
+	})
 	if r.server.MayExit() {
 		t.Error("it may exit")
 	}
@@ -337,6 +339,7 @@ func TestTheUserWinsOverTheRenewal(t *testing.T) {
 			if err := h.check(); err != nil {
 				t.Error(err)
 			}
+			eventually(t, "the KDC has answered the last request", func() bool { return m.answers.Load() >= rounds || m.missed.Load() > 0 })
 			sum := r.server.renewing.Summary()
 			t.Logf("%d reads, %+v", len(h.reads), sum.Counts)
 			if m.answers.Load() < rounds || m.missed.Load() > 0 {

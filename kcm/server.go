@@ -29,7 +29,9 @@ type Server struct {
 
 	doubted bool // the log says that the wall clock is in doubt; of the maintenance goroutine
 
-	renewing *renewing // nil: tickets are not renewed
+	renewing *renewing   // nil: tickets are not renewed
+	hooks    *hooking    // nil: nobody is told what becomes of tickets
+	surveyed atomic.Bool // both know the tickets of all users, or there is neither
 
 	stores Stores
 	moving sync.Mutex // held while caches are brought from another storage
@@ -88,12 +90,32 @@ func newServer(service *responder.Service, stores Stores, kdc renewal.KDC, now f
 	s.users = newUsers(storage, stores.Open, service.Log, service.Signal)
 	if options, on := renewalOf(service.Conf); on {
 		s.renewing = newRenewing(s, kdc, options)
-		s.users.learn = s.renewing.learn
-		s.maintenance.Go(func() { s.renewing.run(ctx) })
 	}
+	s.hooks = newHooking(s, service)
+	s.lookAfterTickets(ctx)
 	s.maintenance.Go(func() { s.maintain(ctx) })
 	s.maintenance.Go(func() { s.keepSmall(ctx) })
 	return s
+}
+
+// lookAfterTickets renews tickets and tells what becomes of them until ctx ends,
+// as far as that is asked for.
+func (s *Server) lookAfterTickets(ctx context.Context) {
+	if s.renewing == nil && s.hooks == nil {
+		s.surveyed.Store(true)
+		return
+	}
+	s.users.learn = func(uid uint32, state *state) {
+		s.renewing.learn(uid, state)
+		s.hooks.learn(uid, state)
+	}
+	if s.renewing != nil {
+		s.maintenance.Go(func() { s.renewing.Run(ctx) })
+	}
+	if s.hooks != nil {
+		s.maintenance.Go(func() { s.hooks.Run(ctx) })
+	}
+	s.maintenance.Go(func() { s.survey(ctx) })
 }
 
 // Serve answers one client until it is gone.
@@ -118,15 +140,16 @@ func (s *Server) Counters() map[string]uint64 {
 	counters["accesses by root"] = s.foreign.Load()
 	counters["memory"] = uint64(s.users.resident.Load())
 	s.renewing.add(counters)
+	s.hooks.add(counters)
 	return counters
 }
 
 // MayExit reports whether nothing is lost when the process ends: caches are
-// kept elsewhere, no ticket is to be renewed, and the next purge would find
+// kept elsewhere, no ticket is to be renewed or told of, and the next purge would find
 // nothing to remove. Without the latter a responder that idles out before every
 // purge would never do one.
 func (s *Server) MayExit() bool {
-	return !s.Volatile() && !s.renewing.owed() && !s.purgeIsDue()
+	return !s.Volatile() && s.surveyed.Load() && !s.renewing.owed() && !s.hooks.owed() && !s.purgeIsDue()
 }
 
 // Volatile reports whether the caches are in this process's memory only.

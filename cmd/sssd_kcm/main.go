@@ -26,7 +26,7 @@ func construct(s *responder.Service) (responder.Handler, error) {
 		SSSD:         func() ([]byte, error) { return os.ReadFile(s.Root.Path(responder.SecretsDir + "/secrets.ldb")) },
 		Group:        group,
 	}
-	if !kcm.UsesNetwork(s.Conf) {
+	if !kcm.UsesNetwork(s.Conf, s.Root) {
 		if err := linux.GiveUpInternet(); err != nil {
 			s.Log.Warn("sockets of the Internet cannot be given up", "error", err)
 		}
