@@ -57,6 +57,7 @@ func TestBesideSSSDARestartOfItPutsAnEditIntoForce(t *testing.T) {
 	refuse(t, m.sh(0, `journalctl --no-pager -u gosssd`), "services", "domains", "Failed")
 	expect(t, m.sh(0, `cat /run/sssd.pid; pidof /usr/sbin/sssd`), m.property("sssd", "MainPID")+"\n")
 	refuse(t, m.sh(0, `cat /var/log/sssd/gosssd.log`), "(0x0020)", "(0x0040)")
+	refuse(t, m.sh(0, `cat /var/log/sssd/sssd_kcm.log`), "cannot")
 	expect(t, m.sh(0, `gosssctl status`), "kcm      running")
 	expect(t, m.sh(0, `sssctl domain-list 2>&1 || :; ls /var/lib/sss/db`), "InfoPipe", "config.ldb\n", "gosssd.db\n")
 	// A restart of SSSD that fails for a mistake in what is ours: who runs, runs on.
