@@ -24,10 +24,12 @@ import (
 // files from which units get the event. booted says that systemd runs.
 func New(value, directory string, booted bool, timeout time.Duration) hook.Starter {
 	switch {
-	case strings.HasSuffix(value, templateEnd) && !booted:
+	case templateName.MatchString(value) && !booted:
 		return refusal(noSystemd)
-	case strings.HasSuffix(value, templateEnd):
+	case templateName.MatchString(value):
 		return &template{name: value, directory: directory}
+	case !filepath.IsAbs(value):
+		return refusal(neither)
 	case booted && os.Geteuid() == 0:
 		return &transient{path: value, timeout: timeout}
 	}
@@ -35,8 +37,8 @@ func New(value, directory string, booted bool, timeout time.Duration) hook.Start
 }
 
 const (
-	templateEnd = "@.service"
-	noSystemd   = "units are started by systemd, which does not run here; name a program by its absolute path"
+	neither   = "is neither the absolute path of a program nor the name of a template such as ticket-hook@.service"
+	noSystemd = "units are started by systemd, which does not run here; name a program by its absolute path"
 )
 
 // refusal starts nothing, and says why.
@@ -55,10 +57,10 @@ var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/loca
 // Check says why what ticket_hook names cannot be started; "" if it can.
 func Check(value string) string {
 	switch {
-	case strings.HasPrefix(value, "/"):
+	case filepath.IsAbs(value):
 		return checkProgram(value)
 	case !templateName.MatchString(value):
-		return "is neither the absolute path of a program nor the name of a template such as ticket-hook@.service"
+		return neither
 	case !Booted():
 		return noSystemd
 	}

@@ -243,6 +243,18 @@ func TestAProgramThatOthersCanChangeIsRefused(t *testing.T) {
 	}
 }
 
+// TestWhatCannotBeStartedIsNotTried: sssd starts with a warning of it.
+func TestWhatCannotBeStartedIsNotTried(t *testing.T) {
+	for _, booted := range []bool{false, true} {
+		for _, value := range []string{"aklog", "x/y@.service", "../x@.service"} {
+			err := New(value, t.TempDir(), booted, time.Second).Run(t.Context(), event())
+			if err == nil || !strings.Contains(err.Error(), "is neither") {
+				t.Errorf("%s: %v", value, err)
+			}
+		}
+	}
+}
+
 func TestATemplateNeedsSystemd(t *testing.T) {
 	err := New("x@.service", t.TempDir(), false, time.Second).Run(t.Context(), event())
 	if err == nil || !strings.Contains(err.Error(), "does not run here") {
