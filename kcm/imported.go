@@ -135,23 +135,37 @@ func importedCache(uid uint32, from ldb.Cache, gid uint32) (*cache, error) {
 	return c.filled(creds), nil
 }
 
-// wasImported reports whether the database with this digest was imported into
-// the storage in use.
+// wasImported reports whether the database with this digest, or the archive
+// with this ID, was imported into the storage in use.
 func (s *Server) wasImported(ctx context.Context, digest []byte) (bool, error) {
 	root := s.users.of(rootUID)
 	state, err := root.view(ctx)
 	if err != nil {
 		return false, err
 	}
-	return bytes.Equal(state.imported, digest), nil
+	return isKnown(state.imported, digest), nil
+}
+
+// isKnown reports whether a digest is one of a row of digests.
+func isKnown(row, digest []byte) bool {
+	for known := range slices.Chunk(row, sha256.Size) {
+		if bytes.Equal(known, digest) {
+			return true
+		}
+	}
+	return false
 }
 
 // setImported notes the digest with root's records, where it ends with the
-// storage that the caches were brought into.
+// storage that the caches were brought into. The oldest ones are forgotten.
 func (s *Server) setImported(ctx context.Context, digest []byte) error {
 	return s.users.of(rootUID).apply(ctx, func(e *edit) error {
-		e.imported = digest
-		e.records[importedKey] = digest
+		if isKnown(e.imported, digest) {
+			return nil
+		}
+		row := append(slices.Clone(e.imported), digest...)
+		e.imported = row[max(len(row)-maxKnown*sha256.Size, 0):]
+		e.records[importedKey] = e.imported
 		return nil
 	})
 }

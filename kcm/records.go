@@ -13,7 +13,7 @@ import (
 // Keys of a user's records.
 const (
 	defaultKey    = "default"  // the UUID of the chosen cache, and of the default before if that is in force still
-	importedKey   = "imported" // of root: the digest of the database that was imported
+	importedKey   = "imported" // of root: the digests of the databases, and IDs of the archives, that were imported
 	cachePrefix   = "ccache/"  // then the UUID of a cache: its header; then "/" and a sequence number: a credential
 	seqDigits     = 16
 	headerKeySize = len(cachePrefix) + 36

@@ -33,8 +33,9 @@ type Server struct {
 	hooks    *hooking    // nil: nobody is told what becomes of tickets
 	surveyed atomic.Bool // both know the tickets of all users, or there is neither
 
-	stores Stores
-	moving sync.Mutex // held while caches are brought from another storage
+	stores    Stores
+	moving    sync.Mutex // held while caches are brought from another storage
+	traveller traveller  // guarded by moving
 
 	stopMaintenance context.CancelFunc
 	maintenance     sync.WaitGroup

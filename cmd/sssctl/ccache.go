@@ -29,7 +29,8 @@ func (t *tool) ccacheCommand() *cobra.Command {
 		Use:   "ccache COMMAND",
 		Short: "Look after the credential caches of all users",
 	})
-	c.AddCommand(rootOnly(t.ccacheListCommand()), rootOnly(t.ccacheMoveCommand()))
+	c.AddCommand(rootOnly(t.ccacheListCommand()), rootOnly(t.ccacheMoveCommand()),
+		rootOnly(t.ccacheExportCommand()), rootOnly(t.ccacheImportCommand()))
 	return c
 }
 
