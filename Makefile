@@ -5,6 +5,9 @@ GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION)
 PAGES = $(notdir $(wildcard packaging/man/*.[1-8]))
 RESPONDERS = $(patsubst %/main.go,./%,$(wildcard */sssd_*/main.go))
 
+# Writes the completions, also where the build is for another kind of machine.
+NATIVE_TOOL = GOARCH=$$(go env GOHOSTARCH) go run $(GOFLAGS_BUILD) ./cmd/sssctl
+
 # FORM is whole or beside: see package layout, which a test compares with this.
 FORM = whole
 ifeq ($(FORM),whole)
@@ -71,7 +74,7 @@ install: build
 	else \
 	  install -D -m 644 packaging/logrotate '$(DESTDIR)/etc/logrotate.d/sssd'; \
 	fi
-	for shell in bash zsh fish; do $(BIN)/$(tool) completion $$shell >$(BIN)/$(tool).$$shell || exit 1; done
+	for shell in bash zsh fish; do $(NATIVE_TOOL) completion $$shell >$(BIN)/$(tool).$$shell || exit 1; done
 	install -D -m 644 $(BIN)/$(tool).bash '$(DESTDIR)$(bashcompdir)/$(tool)'
 	install -D -m 644 $(BIN)/$(tool).zsh '$(DESTDIR)$(zshcompdir)/_$(tool)'
 	install -D -m 644 $(BIN)/$(tool).fish '$(DESTDIR)$(fishcompdir)/$(tool).fish'
@@ -87,6 +90,21 @@ install-units:
 	  sed -e 's|@monitordir@|$(monitordir)|; s|@libexecdir@|$(libexecdir)|; s|^@$(FORM)@||; /^@whole@/d; /^@beside@/d' \
 	    -e $(NNP_$(NNP)) | install -D -m 644 /dev/stdin '$(DESTDIR)$(unitdir)'/"$${unit##*/}" || exit 1; \
 	done
+
+# .deb and .rpm of both forms, for amd64 and arm64, below build/packages. The same
+# source makes the same bytes.
+packages:
+	packaging/packages $(VERSION) build/packages $(PACKAGES)
+
+# Installs the packages in whole Debian systems, which takes minutes and needs
+# root, debootstrap and Debian's mirror. The version before is this source's, too.
+TESTED = $(foreach format,deb12 deb13 rpm,whole-amd64-$(format) beside-amd64-$(format))
+test-packages:
+	tests/setup.sh
+	tests/setup.sh debian
+	packaging/packages $(VERSION) build/packages
+	packaging/packages 0.0.9 build/packages/before $(TESTED)
+	GOSSSD_PACKAGES=yes go test -count=1 -timeout 20m -v -run 'Package' ./tests
 
 # KCM: becomes the default of Kerberos programs; packaging/use-kcm --undo is the way back.
 use-kcm:

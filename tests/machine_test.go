@@ -17,8 +17,9 @@ import (
 // machine is a real systemd, booted in namespaces of its own over a tree made
 // by make install, with a KDC beside it.
 type machine struct {
-	t   *testing.T
-	pid string // of its systemd
+	t     *testing.T
+	pid   string // of its systemd
+	boots func() // waits for the next boot
 }
 
 // installed has the trees that machines are booted with, by form.
@@ -114,7 +115,13 @@ func (m *machine) boot(tree string, unpacked []string) {
 			args = append(args, tree)
 		}
 	}
-	cmd := exec.Command("systemd/boot.sh", args...)
+	m.start(exec.Command("systemd/boot.sh", args...))
+	m.eventually(`systemctl is-system-running`, "running")
+}
+
+// start runs boot.sh and returns when systemd is there.
+func (m *machine) start(cmd *exec.Cmd) {
+	m.t.Helper()
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	life, err := cmd.StdinPipe() // which the kernel ends with this process at the latest
@@ -135,10 +142,13 @@ func (m *machine) boot(tree string, unpacked []string) {
 			m.t.Errorf("the machine does not end well: %v\n%s", err, &complaints)
 		}
 	})
-	if _, err := fmt.Fscanln(out, &m.pid); err != nil {
-		m.t.Fatalf("the machine does not boot: %v\n%s", err, &complaints)
+	m.boots = func() {
+		m.t.Helper()
+		if _, err := fmt.Fscanln(out, &m.pid); err != nil {
+			m.t.Fatalf("the machine does not boot: %v\n%s", err, &complaints)
+		}
 	}
-	m.eventually(`systemctl is-system-running`, "running")
+	m.boots()
 }
 
 // sh runs a script as a user on the machine and returns its output; it must

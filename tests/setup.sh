@@ -10,6 +10,8 @@
 #   tests/setup.sh           all of it
 #   tests/setup.sh kdc       only the KDC that tests/realm.sh runs
 #   tests/setup.sh heimdal   only Heimdal's programs, which tests/heimdal.sh runs
+#   tests/setup.sh debian    whole systems in build/debian-SUITE, by debootstrap, for
+#                            make test-packages; rpm and shellcheck; takes minutes
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -55,7 +57,7 @@ unpack() {
   for dir in bin sbin lib; do ln -s "usr/$dir" "$new/$dir"; done
   # What installing them would add. They need not be able to live beside others here.
   depends=$(apt-get install -s --no-install-recommends "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) .*/\1/p')
-  # shellcheck disable=SC2086
+  # shellcheck disable=SC2046,SC2086
   if (cd "$new" && apt-get download -qq $(printf '%s\n' "$@" $depends | sort -u) 2>apt.log); then
     { echo "# $*"; for deb in "$new"/*.deb; do dpkg-deb -W --showformat='${Package} ${Version}\n' "$deb"; done; } >"$new/packages"
     for deb in "$new"/*.deb; do dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$new" --keep-directory-symlink --no-same-owner; done
@@ -66,6 +68,27 @@ unpack() {
     echo "setup: these packages cannot be downloaded, so their tests are skipped: $*" >&2
     cat "$new/apt.log" >&2
     rm -rf "$new"
+  fi
+}
+
+# bootstrap makes a Debian system with SSSD and a KDC in build/debian-SUITE.
+bootstrap() {
+  tree=build/debian-$1 new=$PWD/build/debian-$1.new
+  [ ! -e "$tree/usr/sbin/sssd" ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
+    echo "setup: only root makes $tree, with debootstrap; its tests are skipped" >&2
+    return 0
+  fi
+  rm -rf "$new"
+  mkdir -p build
+  if debootstrap --variant=minbase --include="systemd,systemd-sysv,dbus,krb5-user,krb5-kdc,krb5-admin-server,sssd,sssd-kcm,logrotate,apparmor" \
+    "$1" "$new" "${MIRROR:-http://deb.debian.org/debian}" >"$new.log" 2>&1; then
+    rm -f "$new"/var/cache/apt/archives/*.deb
+    # To be installed again, after ours.
+    (cd "$new/var/cache/apt/archives" && chroot "$new" sh -c 'cd /var/cache/apt/archives && apt-get download -qq sssd-kcm' >>"$new.log" 2>&1) || true
+    mv "$new" "$tree"
+  else
+    echo "setup: debootstrap of $1 fails, so its tests are skipped: $(tail -n 1 "$new.log"); see $new.log" >&2
   fi
 }
 
@@ -80,6 +103,13 @@ fi
 case ${1-} in
   kdc) unpack_kdc ;;
   heimdal) unpack_heimdal ;;
+  debian)
+    install_missing debootstrap
+    unpack rpm rpm
+    unpack shellcheck shellcheck
+    bootstrap bookworm
+    bootstrap trixie
+    ;;
   "")
     # shellcheck disable=SC2086
     install_missing $packages
@@ -91,7 +121,7 @@ case ${1-} in
     unpack login sssd-common sssd-krb5 sssd-proxy libpam-sss libnss-sss
     ;;
   *)
-    echo "usage: tests/setup.sh [kdc | heimdal]" >&2
+    echo "usage: tests/setup.sh [kdc | heimdal | debian]" >&2
     exit 2
     ;;
 esac
