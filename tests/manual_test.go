@@ -139,11 +139,21 @@ func TestTheExamplesOfTheManualWork(t *testing.T) {
 	s := newSystem(t, defaults).start()
 	s.wake("")
 	me := user(os.Getuid())
+	if err := os.MkdirAll(s.path("/run/pods/web"), 0o755); err != nil { // which tmpfiles.d(5) makes
+		t.Fatal(err)
+	}
 	commands, pieces := 0, 0
 	for _, name := range []string{"sssd.8", "sssd.conf.5", "sssd-kcm.8", "sssd-secrets.5", "sssctl.8"} {
 		for _, found := range examples.FindAllStringSubmatch(page(t, name), -1) {
 			example := strings.ReplaceAll(found[1], `\e`, `\`)
 			switch {
+			case strings.HasPrefix(example, "# cat /etc/tmpfiles.d/"):
+				command, lines, _ := strings.Cut(example, "\n")
+				s.write(strings.TrimPrefix(command, "# cat "), lines+"\n", 0o644)
+				if me == 0 { // who alone can give directories to root
+					commands++
+					s.sh(me, `systemd-tmpfiles --root="$ROOT" --create; test -d "$ROOT"/run/pods/web`)
+				}
 			case strings.HasPrefix(example, "$ "), strings.HasPrefix(example, "# ") && !strings.Contains(example, "\n["):
 				for command := range strings.SplitSeq("\n"+example, "\n"+example[:2]) {
 					if command != "" {
