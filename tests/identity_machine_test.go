@@ -54,8 +54,8 @@ func TestUnderSystemdAPodNoticesNoRestart(t *testing.T) {
 			m.sh(0, `systemctl restart sssd`)
 			m.sh(0, `systemctl restart sssd-kcm`)
 			m.write("/etc/sssd/sssd.conf", conf+more) // a socket more, which kcm has to be started with
-			m.sh(0, `mkdir -p -m 755 /run/pods/db; systemctl restart sssd; systemctl is-active sssd-kcm-db.socket`)
-			expect(t, m.sh(0, `stat -c '%u %a' /run/pods/db/kcm`), "20002 600")
+			m.sh(0, `systemctl restart sssd; systemctl is-active sssd-kcm-db.socket`)
+			expect(t, m.sh(0, `stat -c '%u %a' /run/pods/db/kcm /run/pods/db`), "20002 600\n0 700") // the directory was missing
 		}
 	})
 	// A socket that is not configured any more is gone, and its unit.

@@ -285,6 +285,9 @@ func TestIdentitySocketsAreChecked(t *testing.T) {
 				if _, err := s.kcm().Default(); err != nil {
 					t.Errorf("clients of the main socket: %v", err)
 				}
+				if _, err := os.Stat(s.path("/srv/missing")); err == nil {
+					t.Error("a directory is made that lets everybody in")
+				}
 				return
 			}
 			expectFold(t, s.shFails(me, `"$BIN"/sssd --root "$ROOT" --genconf 2>&1`), c.says)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"gosssd/responder"
@@ -40,8 +41,12 @@ func (s *service) holdIdentities(kept *kept) {
 }
 
 // holdIdentity listens for the clients of one identity socket. It is root's
-// until it is the user's, so that nobody else can connect meanwhile.
+// until it is the user's, so that nobody else can connect meanwhile. The
+// directory is not made: it keeps strangers from a socket whose mode does not.
 func (s *service) holdIdentity(i *identity, kept *kept) error {
+	if _, err := os.Stat(filepath.Dir(i.Path)); err != nil {
+		return err
+	}
 	held, err := holdSocket(i.Path, 0o600, kept)
 	if err != nil {
 		return err

@@ -50,7 +50,8 @@ func unitsOf(d responder.Descriptor, sockets []responder.IdentitySocket) (map[st
 		if gid != linux.AnyID {
 			owner += fmt.Sprintf(":%d", gid)
 		}
-		// SocketUser= takes no uid that has no name.
+		// SocketUser= takes no uid that has no name. A directory that systemd has to
+		// make keeps everybody out: it may be what keeps strangers from the socket.
 		units[service+"-"+s.Name+".socket"] = unitMark + fmt.Sprintf(`[Unit]
 Description=Identity socket %[1]s of sssd.conf, whose clients count as uid %[2]d
 Documentation=man:sssd-kcm(8)
@@ -58,6 +59,7 @@ Documentation=man:sssd-kcm(8)
 [Socket]
 ListenStream=%[3]s
 SocketMode=%04[4]o
+DirectoryMode=0700
 ExecStartPost=/bin/chown -h %[5]s %[3]s
 FileDescriptorName=%[6]s
 Service=%[7]s.service
