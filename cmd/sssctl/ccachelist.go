@@ -123,11 +123,7 @@ func renewal(c kcm.Listed) string {
 
 // printRenewal prints how the renewal of tickets goes, if sssd_kcm renews any.
 func (t *tool) printRenewal(out io.Writer, services []description) error {
-	running := false
-	for _, s := range services {
-		running = running || s.Name == "kcm" && s.status.State == sbus.StateRunning
-	}
-	if !running {
+	if !kcmRuns(services) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), probeTime)

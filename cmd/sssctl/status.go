@@ -100,7 +100,7 @@ func (t *tool) statusCommand() *cobra.Command {
 				return err
 			}
 			problem := t.probe(services)
-			return errors.Join(err, printStatus(c.OutOrStdout(), services), t.printRenewal(c.OutOrStdout(), services), problem)
+			return errors.Join(err, printStatus(c.OutOrStdout(), services), t.printRenewal(c.OutOrStdout(), services), t.printHooks(c.OutOrStdout(), services), problem)
 		},
 	}
 }
