@@ -41,7 +41,7 @@ func (t *tool) printHooks(out io.Writer, services []description) error {
 // kcmRuns reports whether sssd_kcm can be asked.
 func kcmRuns(services []description) bool {
 	for _, s := range services {
-		if s.Name == "kcm" && s.status.State == sbus.StateRunning {
+		if s.Name == "kcm" && s.State == sbus.StateRunning {
 			return true
 		}
 	}
