@@ -17,31 +17,25 @@ import (
 
 // renewingRig is a rig that renews tickets by a KDC of the test. Its clock is
 // the machine's, as the renewer's is.
-func renewingRig(t testing.TB, kdc renewal.KDC, set conf) *rig {
+func renewingRig(t testing.TB, kdc renewal.KDC) *rig {
 	t.Helper()
 	r := newRig(t, nil)
 	r.clock.Store(time.Now().Unix())
 	r.kdc = kdc
-	r.start(withRenewal(set))
+	r.start(withRenewal())
 	return r
 }
 
-func withRenewal(set conf) conf {
-	all := conf{renewalKey: "true", intervalKey: "1h"}
-	for key, value := range set {
-		all[key] = value
-	}
-	return all
-}
+func withRenewal() conf { return conf{renewalKey: "true", intervalKey: "1h"} }
 
 // dueTGT is a ticket-granting ticket that has more than half of its life behind
-// it. Its number and version are in the ticket.
-func dueTGT(who string, number, version int) protocol.Credential {
+// it. Its number, and the version 0, are in the ticket.
+func dueTGT(number int) protocol.Credential {
 	now := uint32(time.Now().Unix())
-	cred := ticket(who, tgs, 0)
+	cred := ticket("alice", tgs, 0)
 	cred.Times = protocol.Times{Auth: now - 36000, Start: now - 36000, End: now + 3600, RenewTill: now + 7*86400}
 	cred.TicketFlags = flagRenewable
-	cred.Ticket = fmt.Appendf(nil, "%d/%d", number, version)
+	cred.Ticket = fmt.Appendf(nil, "%d/0", number)
 	return cred
 }
 
@@ -86,13 +80,13 @@ func TestARenewalChangesTheTicketAlone(t *testing.T) {
 	r := renewingRig(t, func(_ context.Context, tgt protocol.Credential, offset time.Duration) (protocol.Credential, error) {
 		asked <- offset
 		return renewed(tgt), nil
-	}, nil)
+	})
 	c := r.client(1000)
 	c.login("1000:other", "bob")
 	c.must(protocol.OpInitialize, name("1000"), princ("alice@"+realm))
 	c.must(protocol.OpSetKDCOffset, name("1000"), u32(100))
 	c.must(protocol.OpStore, name("1000"), service("alice", "host/a"))
-	c.must(protocol.OpStore, name("1000"), raw(dueTGT("alice", 1, 0)))
+	c.must(protocol.OpStore, name("1000"), raw(dueTGT(1)))
 	c.must(protocol.OpSetDefaultCache, name("1000:other"))
 	uuids := c.must(protocol.OpGetCredUUIDList, name("1000"))
 	eventually(t, "the ticket is renewed", func() bool { _, version := c.tgtOf("1000"); return version == 1 })
@@ -118,14 +112,14 @@ func TestTicketsOfThoseWhoDoNotCallAreRenewed(t *testing.T) {
 	for uid := uint32(1000); uid < 1020; uid++ {
 		c := before.client(uid)
 		c.must(protocol.OpInitialize, name(fmt.Sprint(uid)), princ("alice@"+realm))
-		c.must(protocol.OpStore, name(fmt.Sprint(uid)), raw(dueTGT("alice", int(uid), 0)))
+		c.must(protocol.OpStore, name(fmt.Sprint(uid)), raw(dueTGT(int(uid))))
 	}
 	r := before
 	r.clock.Store(time.Now().Unix())
 	r.kdc = func(_ context.Context, tgt protocol.Credential, _ time.Duration) (protocol.Credential, error) {
 		return renewed(tgt), nil
 	}
-	r.start(withRenewal(nil))
+	r.start(withRenewal())
 	eventually(t, "all are renewed", func() bool { return r.server.renewing.Summary().Renewed == 20 })
 	eventually(t, "none is in memory", func() bool { return r.server.users.resident.Load() == 0 })
 	if r.server.MayExit() || r.server.renewing.Summary().Tickets != 20 {
@@ -139,7 +133,7 @@ func TestAServerThatDoesNotKnowWhatIsDueDoesNotEnd(t *testing.T) {
 	r := newRig(t, nil)
 	r.clock.Store(time.Now().Unix())
 	r.store.set("owners", errDisk)
-	r.start(withRenewal(nil))
+	r.start(withRenewal())
 	eventually(t, "it has looked in vain", func() bool {
 		return strings.Contains(r.logged.String(), "who have not called yet are not looked after")
 	})
@@ -147,7 +141,7 @@ func TestAServerThatDoesNotKnowWhatIsDueDoesNotEnd(t *testing.T) {
 		t.Error("it may exit")
 	}
 	r.store.set("", nil)
-	r.start(withRenewal(nil))
+	r.start(withRenewal())
 	eventually(t, "it may exit", r.server.MayExit)
 }
 
@@ -155,11 +149,11 @@ func TestWhatIsNeverRenewed(t *testing.T) {
 	r := renewingRig(t, func(context.Context, protocol.Credential, time.Duration) (protocol.Credential, error) {
 		t.Error("a KDC is asked")
 		return protocol.Credential{}, errDisk
-	}, nil)
+	})
 	c := r.client(1000)
 	c.must(protocol.OpInitialize, name("1000"), princ("alice@"+realm))
 	without := func(change func(*protocol.Credential)) []byte {
-		cred := dueTGT("alice", 1, 0)
+		cred := dueTGT(1)
 		change(&cred)
 		return raw(cred)
 	}
@@ -191,12 +185,12 @@ func TestWhatIsNeverRenewed(t *testing.T) {
 func TestCachesAreListedWithTheStateOfTheirRenewal(t *testing.T) {
 	r := renewingRig(t, func(_ context.Context, tgt protocol.Credential, _ time.Duration) (protocol.Credential, error) {
 		return tgt, refusedBy{18}
-	}, nil)
+	})
 	c := r.client(1000)
 	c.login("1000:x", "bob")
 	c.must(protocol.OpInitialize, name("1000"), princ("alice@"+realm))
 	c.must(protocol.OpSetKDCOffset, name("1000"), u32(100))
-	due := dueTGT("alice", 1, 0)
+	due := dueTGT(1)
 	c.must(protocol.OpStore, name("1000"), raw(due))
 	c.must(protocol.OpSetDefaultCache, name("1000:x"))
 	list := func() []Listed {
@@ -288,32 +282,32 @@ func TestTheUserWinsOverTheRenewal(t *testing.T) {
 	for what, round := range map[string]func(c *client, m *meeting, h *history, number int){
 		"kdestroy": func(c *client, m *meeting, h *history, number int) {
 			c.must(protocol.OpInitialize, name(cacheName), princ("alice@"+realm))
-			h.write(number, func() { c.must(protocol.OpStore, name(cacheName), raw(dueTGT("alice", number, 0))) })
+			h.write(number, func() { c.must(protocol.OpStore, name(cacheName), raw(dueTGT(number))) })
 			m.await(number)
 			h.write(absent, func() { c.must(protocol.OpDestroy, name(cacheName)) })
 		},
 		"kinit": func(c *client, m *meeting, h *history, number int) {
 			h.write(absent, func() { c.must(protocol.OpInitialize, name(cacheName), princ("alice@"+realm)) })
-			h.write(number, func() { c.must(protocol.OpStore, name(cacheName), raw(dueTGT("alice", number, 0))) })
+			h.write(number, func() { c.must(protocol.OpStore, name(cacheName), raw(dueTGT(number))) })
 			m.await(number)
 		},
 		"kinit of krb5 1.20": func(c *client, m *meeting, h *history, number int) {
-			list := protocol.AppendCredentialList(nil, [][]byte{raw(dueTGT("alice", number, 0))})
+			list := protocol.AppendCredentialList(nil, [][]byte{raw(dueTGT(number))})
 			h.write(number, func() { c.must(protocol.OpReplace, name(cacheName), u32(0), princ("alice@"+realm), list) })
 			m.await(number)
 		},
 		"a ticket that is stored over it": func(c *client, m *meeting, h *history, number int) {
 			// The new ticket takes the place of the one that is being renewed.
 			h.write(absent, func() { c.must(protocol.OpInitialize, name(cacheName), princ("alice@"+realm)) })
-			h.write(2*number, func() { c.must(protocol.OpStore, name(cacheName), raw(dueTGT("alice", 2*number, 0))) })
+			h.write(2*number, func() { c.must(protocol.OpStore, name(cacheName), raw(dueTGT(2*number))) })
 			m.await(2 * number)
-			last := renewed(dueTGT("alice", 2*number+1, 0))
+			last := renewed(dueTGT(2*number+1))
 			h.write(2*number+1, func() { c.must(protocol.OpStore, name(cacheName), raw(last)) })
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			m := &meeting{asked: make(chan int)}
-			r := renewingRig(t, m.renew, nil)
+			r := renewingRig(t, m.renew)
 			h := &history{}
 			writer := r.client(1000)
 			stop := make(chan struct{})
@@ -354,7 +348,7 @@ func TestTheUserWinsOverTheRenewal(t *testing.T) {
 // the tickets of both are renewed.
 func TestASwitchIsNotUndoneByARenewal(t *testing.T) {
 	m := &meeting{asked: make(chan int)}
-	r := renewingRig(t, m.renew, nil)
+	r := renewingRig(t, m.renew)
 	names := [2]string{"1000:0", "1000:1"}
 	writer, reader := r.client(1000), r.client(1000)
 	for _, n := range names {
@@ -377,7 +371,7 @@ func TestASwitchIsNotUndoneByARenewal(t *testing.T) {
 	for number := 1; number <= rounds && m.missed.Load() == 0; number++ {
 		at := number % 2
 		writer.must(protocol.OpInitialize, name(names[at]), princ("alice@"+realm))
-		writer.must(protocol.OpStore, name(names[at]), raw(dueTGT("alice", number, 0)))
+		writer.must(protocol.OpStore, name(names[at]), raw(dueTGT(number)))
 		m.await(number)
 		h.write(at, func() { writer.must(protocol.OpSetDefaultCache, name(names[at])) })
 	}

@@ -156,7 +156,7 @@ func arrived(uid uint32, b []byte) (old *state, problems []string, err error) {
 	records, from := newLoader(), bytes.NewReader(b)
 	for {
 		r, err := archive.ReadRecord(from)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err == nil && r.Key == importedKey {

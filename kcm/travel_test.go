@@ -26,13 +26,13 @@ func (r *rig) leave(uid uint32) (records []byte, err error) {
 	return records, nil
 }
 
-// arrive gives a user the records of an archive.
-func (r *rig) arrive(uid uint32, records []byte) (imported, present uint32, problems []string, err error) {
+// arrive gives uid 1000 the records of an archive.
+func (r *rig) arrive(records []byte) (imported, present uint32, problems []string, err error) {
 	r.t.Helper()
 	for from := 0; ; from += pieceSize {
 		piece := records[from:min(from+pieceSize, len(records))]
 		last := from+len(piece) == len(records)
-		result, err := r.server.Call(context.Background(), importRecords, []any{uid, uint64(from), piece, last})
+		result, err := r.server.Call(context.Background(), importRecords, []any{uint32(1000), uint64(from), piece, last})
 		if last || err != nil {
 			return result[0].(uint32), result[1].(uint32), result[2].([]string), err
 		}
@@ -57,7 +57,7 @@ func TestCachesTravelWhole(t *testing.T) {
 	if err != nil || len(records) < 2*pieceSize {
 		t.Fatalf("%d bytes, %v", len(records), err)
 	}
-	if imported, present, problems, err := other.arrive(1000, records); imported != 2 || present != 0 || len(problems) != 0 || err != nil {
+	if imported, present, problems, err := other.arrive(records); imported != 2 || present != 0 || len(problems) != 0 || err != nil {
 		t.Fatalf("%d, %d, %v, %v", imported, present, problems, err)
 	}
 	d := other.client(1000)
@@ -71,7 +71,7 @@ func TestCachesTravelWhole(t *testing.T) {
 		t.Errorf("the default is %s", got)
 	}
 	other.checkStore(1000)
-	if imported, present, _, err := other.arrive(1000, records); imported != 0 || present != 2 || err != nil {
+	if imported, present, _, err := other.arrive(records); imported != 0 || present != 2 || err != nil {
 		t.Errorf("once more: %d, %d, %v", imported, present, err)
 	}
 	if nobody, err := r.leave(4711); err != nil || len(nobody) != 0 {
@@ -88,15 +88,15 @@ func TestWhatArrivesIsLookedAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if imported, _, problems, err := other.arrive(1000, foreign); imported != 0 || err != nil || !strings.Contains(fmt.Sprint(problems), "belongs to another user") {
+	if imported, _, problems, err := other.arrive(foreign); imported != 0 || err != nil || !strings.Contains(fmt.Sprint(problems), "belongs to another user") {
 		t.Errorf("%d, %v, %v", imported, problems, err)
 	}
 	nonsense := archive.AppendRecord(nil, archive.Record{Key: "imported", Value: []byte("x")})
 	nonsense = archive.AppendRecord(nonsense, archive.Record{Key: "default", Value: []byte("short")})
-	if imported, _, problems, err := other.arrive(1000, nonsense); imported != 0 || len(problems) != 1 || err != nil {
+	if imported, _, problems, err := other.arrive(nonsense); imported != 0 || len(problems) != 1 || err != nil {
 		t.Errorf("%d, %v, %v", imported, problems, err)
 	}
-	if _, _, _, err := other.arrive(1000, foreign[:len(foreign)-1]); err == nil {
+	if _, _, _, err := other.arrive(foreign[:len(foreign)-1]); err == nil {
 		t.Error("half a record is taken")
 	}
 	ctx := context.Background()

@@ -110,7 +110,7 @@ func (m *mover) exportUser(w *archive.Writer, uid uint32) (some bool, err error)
 	}
 	for {
 		r, err := archive.ReadRecord(&records)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return true, nil
 		} else if err != nil {
 			return false, err
@@ -280,7 +280,7 @@ type sealedReader struct{ io.Reader }
 
 func (r sealedReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("it is damaged: %w", err)
 	}
 	return n, err

@@ -82,7 +82,7 @@ type Writer struct {
 // NewWriter begins an archive.
 func NewWriter(to io.Writer, id [IDSize]byte) *Writer {
 	w := &Writer{to: to}
-	w.write(append([]byte(Magic), id[:]...))
+	_ = w.write(append([]byte(Magic), id[:]...)) // whoever writes next is told
 	return w
 }
 
@@ -123,7 +123,7 @@ func Read(from io.Reader, user func(User) error, record func(Record) error) (id 
 		}
 		switch {
 		case kind[0] == entryEnd:
-			if n, err := io.ReadFull(from, kind[:]); n > 0 || err != io.EOF {
+			if n, err := io.ReadFull(from, kind[:]); n > 0 || !errors.Is(err, io.EOF) {
 				return id, fmt.Errorf("%w: something follows its end", errors.Join(ErrFormat, notEnd(err)))
 			}
 			return id, nil
@@ -176,7 +176,7 @@ func readData(from io.Reader, most uint32) ([]byte, error) {
 
 // whole turns an end that comes too early into an error that says so.
 func whole(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: it ends too early", ErrFormat)
 	}
 	return err
@@ -184,7 +184,7 @@ func whole(err error) error {
 
 // notEnd is an error of the reader itself.
 func notEnd(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil
 	}
 	return err

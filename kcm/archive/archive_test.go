@@ -65,7 +65,7 @@ func TestOnlyAWholeArchiveIsRead(t *testing.T) {
 		}
 	}
 	refused := errors.New("no")
-	if _, err := Read(bytes.NewReader(b), func(User) error { return refused }, nil); err != refused {
+	if _, err := Read(bytes.NewReader(b), func(User) error { return refused }, nil); !errors.Is(err, refused) {
 		t.Error(err)
 	}
 }
