@@ -301,7 +301,7 @@ func TestTheUserWinsOverTheRenewal(t *testing.T) {
 			h.write(absent, func() { c.must(protocol.OpInitialize, name(cacheName), princ("alice@"+realm)) })
 			h.write(2*number, func() { c.must(protocol.OpStore, name(cacheName), raw(dueTGT(2*number))) })
 			m.await(2 * number)
-			last := renewed(dueTGT(2*number+1))
+			last := renewed(dueTGT(2*number + 1))
 			h.write(2*number+1, func() { c.must(protocol.OpStore, name(cacheName), raw(last)) })
 		},
 	} {
