@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"gosssd/kcm/logins"
 	"gosssd/kcm/protocol"
 )
 
@@ -27,10 +28,11 @@ type cache struct {
 	seq        uint64 // order of creation among the user's caches
 	gid        uint32
 	mode       uint16
-	generated  bool   // the name is of GEN_NEW: a login's, or kinit's for one more principal
-	ended      bool   // it has expired and was emptied; the header stays
-	offset     int32  // seconds the KDC's clock is ahead
-	principal  []byte // as it came; nil while it is not known
+	generated  bool            // the name is of GEN_NEW: a login's, or kinit's for one more principal
+	ended      bool            // it has expired and was emptied; the header stays
+	session    *logins.Session // that it ends with; nil: with none
+	offset     int32           // seconds the KDC's clock is ahead
+	principal  []byte          // as it came; nil while it is not known
 	entries    []entry
 	firstCred  uint64   // sequence numbers of the credentials begin here
 	nextCred   uint64   // sequence number of the next credential

@@ -40,6 +40,7 @@ func Descriptor() responder.Descriptor {
 		Methods:      methods(),
 		Check:        check,
 		Needs:        needsSecrets,
+		Advise:       adviseSessions,
 		Changed:      storageChange,
 		Unasked:      worksUnasked,
 		Refusal:      protocol.Refusal,
@@ -63,8 +64,11 @@ func needsSecrets(conf *confdb.Snapshot) (other, key string) {
 }
 
 // worksUnasked reports whether there is work for the responder although no client
-// has come: tickets from before a restart become due, or expire.
-func worksUnasked(conf *confdb.Snapshot) bool { return renewsTickets(conf) || hooksTickets(conf) }
+// has come: tickets from before a restart become due, or expire, or end
+// with a login session.
+func worksUnasked(conf *confdb.Snapshot) bool {
+	return renewsTickets(conf) || hooksTickets(conf) || bindsSessions(conf)
+}
 
 // check says what is wrong with options whose values are right by themselves.
 func check(conf *confdb.Snapshot) []responder.Remark {
@@ -94,6 +98,7 @@ func options() []confdb.Option {
 			Text: "How often expired credentials and caches are removed; 0 is never"},
 		{Key: "purge_expired_grace", Kind: confdb.Duration, Default: "86400", Unit: "s", Live: true,
 			Text: "How long an expired cache keeps its principal, so that kinit still knows whose it was; the default cache is emptied then and stays"},
+		sessionsOption(),
 		{Key: "containers_nest_level", Kind: confdb.Int, Default: "4",
 			NotServed: "caches are not nested in containers; [secrets/kcm] has the option of the secrets service",
 			Text:      "Not served: how deep containers may be nested"},

@@ -71,6 +71,7 @@ func (s *session) find(ctx context.Context, name []byte) (*collection, *cache, e
 	}
 	s.about.cache = c
 	s.audit(owner)
+	s.bindDefault(ctx, owner, state, c)
 	return owner, c, s.permit(c)
 }
 
@@ -131,6 +132,10 @@ func (s *session) create(ctx context.Context, name []byte, f func(*edit, *cache)
 		}
 		return f(e, c)
 	}
+	if c == nil && owner.generated(name) || c != nil && c.session != nil {
+		s.locate(owner.uid)
+		defer s.leave()
+	}
 	if c == nil {
 		if err := s.server.takeCensus(ctx); err != nil {
 			return err
@@ -144,6 +149,9 @@ func (s *session) create(ctx context.Context, name []byte, f func(*edit, *cache)
 		s.supersede = true
 		err = owner.apply(ctx, change)
 		s.supersede = false
+	}
+	if err == nil {
+		s.made(ctx, owner, name, c == nil)
 	}
 	return err
 }

@@ -57,7 +57,7 @@ func (s *session) initialize(ctx context.Context) error {
 			_, err := s.newCache(e, name, principal)
 			return err
 		}
-		return s.fill(e, e.empty(c), 0, principal, nil)
+		return s.fill(e, e.empty(s.free(c)), 0, principal, nil)
 	})
 }
 
@@ -93,7 +93,7 @@ func (s *session) addCache(e *edit, name, principal []byte) (*cache, error) {
 	}
 	c := e.add(id, string(name), gid, principal)
 	if s.collectionOf(name).generated(name) {
-		c.generated = true
+		c.generated, c.session = true, s.ofSession()
 		e.header(c)
 	}
 	return c, nil
@@ -124,7 +124,7 @@ func (s *session) replace(ctx context.Context) error {
 		if c == nil {
 			c, err = s.newCache(e, name, principal)
 		} else {
-			c = e.empty(c)
+			c = e.empty(s.free(c))
 		}
 		if err != nil {
 			return err
@@ -166,6 +166,10 @@ func (s *session) moveCache(ctx context.Context) error {
 	}
 	if s.collectionOf(to) != owner {
 		return errOtherUser
+	}
+	if owner.generated(to) {
+		s.locate(owner.uid)
+		defer s.leave()
 	}
 	return owner.changeCache(ctx, source.id, func(e *edit, src *cache) error {
 		dst, err := s.target(e, to)

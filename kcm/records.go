@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gosssd/kcm/logins"
 	"gosssd/kcm/protocol"
 )
 
@@ -23,6 +24,7 @@ const (
 // The first byte of a header or credential record is the version of its format.
 const (
 	recordVersion     = 1
+	boundVersion      = 2 // of the header of a cache that ends with a session
 	recordVersionSize = 1
 )
 
@@ -63,10 +65,14 @@ const (
 
 // encodeHeader writes what is known of c besides its credentials. Behind the
 // version: sequence number, first credential, gid, mode, offset, name with
-// its length, and the principal if there is one.
+// its length, in boundVersion the session, and the principal if there is one.
 func encodeHeader(c *cache) []byte {
-	b := make([]byte, 0, 64+len(c.name)+len(c.principal))
-	b = append(b, recordVersion)
+	b := make([]byte, 0, 128+len(c.name)+len(c.principal))
+	if c.session == nil {
+		b = append(b, recordVersion)
+	} else {
+		b = append(b, boundVersion)
+	}
 	b = binary.BigEndian.AppendUint64(b, c.seq)
 	b = binary.BigEndian.AppendUint64(b, c.firstCred)
 	b = binary.BigEndian.AppendUint32(b, c.gid)
@@ -81,13 +87,37 @@ func encodeHeader(c *cache) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(c.offset))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(c.name)))
 	b = append(b, c.name...)
+	if c.session != nil {
+		b = appendSession(b, c.session)
+	}
 	return append(b, c.principal...)
+}
+
+// appendSession adds a session: boot, root, control group, user, and the name
+// with its length.
+func appendSession(b []byte, s *logins.Session) []byte {
+	b = append(b, s.Boot[:]...)
+	b = binary.BigEndian.AppendUint64(b, s.Root)
+	b = binary.BigEndian.AppendUint64(b, s.Group)
+	b = binary.BigEndian.AppendUint32(b, s.UID)
+	return protocol.AppendData(b, []byte(s.Name))
+}
+
+// readSession reads what appendSession wrote.
+func readSession(r *protocol.Reader) *logins.Session {
+	s := &logins.Session{Boot: r.UUID()}
+	s.Root = uint64(r.Uint32())<<32 | uint64(r.Uint32())
+	s.Group = uint64(r.Uint32())<<32 | uint64(r.Uint32())
+	s.UID = r.Uint32()
+	s.Name = string(r.Data())
+	return s
 }
 
 // decodeHeader reads what encodeHeader wrote; the UUID is in the key.
 func decodeHeader(id protocol.UUID, b []byte) (*cache, error) {
 	r := protocol.NewReader(b)
-	if version := r.Uint8(); r.Err() == nil && version != recordVersion {
+	version := r.Uint8()
+	if r.Err() == nil && version != recordVersion && version != boundVersion {
 		return nil, fmt.Errorf("version %d of a cache's record is not known: %w", version, protocol.ErrMalformed)
 	}
 	c := &cache{id: id, size: int64(len(b)), headerSize: len(b)}
@@ -99,6 +129,9 @@ func decodeHeader(id protocol.UUID, b []byte) (*cache, error) {
 	c.mode, c.generated, c.ended = mode&permissions, mode&generatedBit != 0, mode&endedBit != 0
 	c.offset = r.Int32()
 	c.name = string(r.Data())
+	if version == boundVersion {
+		c.session = readSession(&r)
+	}
 	if r.Len() > 0 {
 		c.principal = r.RawPrincipal()
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gosssd/confdb"
+	"gosssd/kcm/logins"
 	"gosssd/kcm/protocol"
 	"gosssd/kcm/renewal"
 	"gosssd/responder"
@@ -28,6 +29,7 @@ type rig struct {
 	earlier atomic.Pointer[fakeStore] // the storage before; nil if there is none
 	sssd    atomic.Pointer[[]byte]    // the database of SSSD's own sssd_kcm; nil if there is none
 	kdc     renewal.KDC               // asked for tickets anew
+	logins  *fakeSessions             // nil: there are none to be seen
 	logged  *buffer
 	signals *buffer
 	random  *randomness
@@ -62,7 +64,13 @@ func (r *rig) start(set conf) {
 	now := func() time.Time { return time.Unix(r.clock.Load(), 0) }
 	monotonic := func() time.Duration { return time.Duration(r.clock.Load()-r.stepped.Load()) * time.Second }
 	stores := Stores{Open: open, OpenExisting: r.openExisting, SSSD: r.openSSSD, Group: func(uint32) uint32 { return 7 }}
-	server := newServer(service, stores, r.kdc, now, monotonic, r.random)
+	sessions := func() (Sessions, error) {
+		if r.logins == nil {
+			return nil, logins.ErrNone
+		}
+		return r.logins.open(), nil
+	}
+	server := newServer(service, stores, r.kdc, sessions, now, monotonic, r.random)
 	server.clock.confirm()
 	r.server = server
 	r.t.Cleanup(func() {

@@ -14,6 +14,7 @@ import (
 
 	kcmclient "gosssd/kcm/client"
 	"gosssd/kcm/protocol"
+	"gosssd/linux"
 	"gosssd/responder"
 	"gosssd/responder/log"
 )
@@ -35,7 +36,9 @@ func (r *rig) client(uid uint32) *client {
 	go func() {
 		defer close(served)
 		defer far.Close()
-		newSession(r.server, peer, logger).serve(context.Background(), far)
+		s := newSession(r.server, peer, logger)
+		s.process = func() (*linux.Process, error) { return linux.OpenProcess(os.Getpid()) }
+		s.serve(context.Background(), far)
 	}()
 	r.t.Cleanup(func() {
 		near.Close()

@@ -9,6 +9,7 @@ import (
 
 	"gosssd/confdb"
 	"gosssd/kcm/renewal"
+	"gosssd/linux"
 	"gosssd/responder"
 )
 
@@ -31,7 +32,8 @@ type Server struct {
 
 	renewing *renewing   // nil: tickets are not renewed
 	hooks    *hooking    // nil: nobody is told what becomes of tickets
-	surveyed atomic.Bool // both know the tickets of all users, or there is neither
+	bound    *bound      // nil: no cache ends with a session
+	surveyed atomic.Bool // they know the tickets of all users, or there is none of them
 
 	stores    Stores
 	moving    sync.Mutex // held while caches are brought from another storage
@@ -73,16 +75,17 @@ type Stores struct {
 }
 
 // New returns the constructor of the responder. kdc asks for tickets anew.
-// random must yield unpredictable bytes and, like now, be usable by many
-// goroutines at once.
-func New(stores Stores, kdc renewal.KDC, now func() time.Time, random io.Reader) responder.Constructor {
+// sessions is called if caches are to end with login sessions; its error is for
+// a machine that has none. random must yield unpredictable bytes and, like now,
+// be usable by many goroutines at once.
+func New(stores Stores, kdc renewal.KDC, sessions func() (Sessions, error), now func() time.Time, random io.Reader) responder.Constructor {
 	return func(service *responder.Service) (responder.Handler, error) {
 		began := time.Now()
-		return newServer(service, stores, kdc, now, func() time.Duration { return time.Since(began) }, random), nil
+		return newServer(service, stores, kdc, sessions, now, func() time.Duration { return time.Since(began) }, random), nil
 	}
 }
 
-func newServer(service *responder.Service, stores Stores, kdc renewal.KDC, now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
+func newServer(service *responder.Service, stores Stores, kdc renewal.KDC, sessions func() (Sessions, error), now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, stopMaintenance: stop, reloaded: make(chan struct{}, 1)}
 	s.memory, s.replies = responder.NewBudget(inFlight, ofOneUser), newReplies()
@@ -93,22 +96,24 @@ func newServer(service *responder.Service, stores Stores, kdc renewal.KDC, now f
 		s.renewing = newRenewing(s, kdc, options)
 	}
 	s.hooks = newHooking(s, service)
+	s.bound = newBound(s, service.Conf, sessions)
 	s.lookAfterTickets(ctx)
 	s.maintenance.Go(func() { s.maintain(ctx) })
 	s.maintenance.Go(func() { s.keepSmall(ctx) })
 	return s
 }
 
-// lookAfterTickets renews tickets and tells what becomes of them until ctx ends,
-// as far as that is asked for.
+// lookAfterTickets renews tickets, tells what becomes of them and ends them with
+// login sessions until ctx ends, as far as that is asked for.
 func (s *Server) lookAfterTickets(ctx context.Context) {
-	if s.renewing == nil && s.hooks == nil {
+	if s.renewing == nil && s.hooks == nil && s.bound == nil {
 		s.surveyed.Store(true)
 		return
 	}
 	s.users.learn = func(uid uint32, state *state) {
 		s.renewing.learn(uid, state)
 		s.hooks.learn(uid, state)
+		s.bound.learn(uid, state)
 	}
 	if s.renewing != nil {
 		s.maintenance.Go(func() { s.renewing.Run(ctx) })
@@ -116,12 +121,17 @@ func (s *Server) lookAfterTickets(ctx context.Context) {
 	if s.hooks != nil {
 		s.maintenance.Go(func() { s.hooks.Run(ctx) })
 	}
+	if s.bound != nil {
+		s.maintenance.Go(func() { s.bound.run(ctx) })
+	}
 	s.maintenance.Go(func() { s.survey(ctx) })
 }
 
 // Serve answers one client until it is gone.
 func (s *Server) Serve(ctx context.Context, conn *responder.Conn) {
-	newSession(s, conn.Peer, conn.Log).serve(ctx, conn)
+	client := newSession(s, conn.Peer, conn.Log)
+	client.process = func() (*linux.Process, error) { return linux.PeerProcess(conn.UnixConn) }
+	client.serve(ctx, conn)
 }
 
 // Reload takes over the live options of a new configuration.
@@ -142,15 +152,17 @@ func (s *Server) Counters() map[string]uint64 {
 	counters["memory"] = uint64(s.users.resident.Load())
 	s.renewing.add(counters)
 	s.hooks.add(counters)
+	s.bound.add(counters)
 	return counters
 }
 
 // MayExit reports whether nothing is lost when the process ends: caches are
-// kept elsewhere, no ticket is to be renewed or told of, and the next purge would find
-// nothing to remove. Without the latter a responder that idles out before every
-// purge would never do one.
+// kept elsewhere, no ticket is to be renewed or told of, no end of a session is
+// waited for, and the next purge would find nothing to remove. Without the latter
+// a responder that idles out before every purge would never do one.
 func (s *Server) MayExit() bool {
-	return !s.Volatile() && s.surveyed.Load() && !s.renewing.owed() && !s.hooks.owed() && !s.purgeIsDue()
+	owed := s.renewing.owed() || s.hooks.owed() || s.bound.owed()
+	return !s.Volatile() && s.surveyed.Load() && !owed && !s.purgeIsDue()
 }
 
 // Volatile reports whether the caches are in this process's memory only.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gosssd/kcm/protocol"
+	"gosssd/linux"
 	"gosssd/responder"
 	"gosssd/responder/log"
 )
@@ -16,6 +17,10 @@ type session struct {
 	log    *log.Logger
 	about  logContext
 	own    *collection // of the client's uid
+
+	process      func() (*linux.Process, error) // holds the client; nil: it is not known
+	at           place                          // where that is
+	askedDefault bool                           // whether the default cache was to be bound on this connection
 
 	supersede bool // whether a new cache may take the room of an earlier login's
 

@@ -10,7 +10,7 @@ import (
 const retrySurvey = time.Minute
 
 // survey looks at the tickets of all users once, also of those who never come,
-// so that they are renewed and told of at their times.
+// so that they are renewed, told of and ended at their times.
 func (s *Server) survey(ctx context.Context) {
 	known := map[uint32]bool{}
 	for !s.surveyOnce(ctx, known) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,44 @@ func OpenProcess(pid int) (*Process, error) {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
 	return &Process{PID: pid, file: os.NewFile(uintptr(fd), fmt.Sprintf("process %d", pid))}, nil
+}
+
+// PeerProcess holds the process that made a connection. Kernels before 6.5
+// tell its number only (SO_PEERCRED), which may be another's if it ended since.
+func PeerProcess(c *net.UnixConn) (*Process, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("process of a peer: %w", err)
+	}
+	var cred *unix.Ucred
+	fd := -1
+	var credErr error
+	err = raw.Control(func(socket uintptr) {
+		if cred, credErr = unix.GetsockoptUcred(int(socket), unix.SOL_SOCKET, unix.SO_PEERCRED); credErr != nil {
+			return
+		}
+		if fd, credErr = unix.GetsockoptInt(int(socket), unix.SOL_SOCKET, unix.SO_PEERPIDFD); credErr != nil {
+			fd = -1
+		} else {
+			credErr = unix.SetNonblock(fd, true) // as os.NewFile asks for
+		}
+	})
+	switch {
+	case err != nil:
+	case errors.Is(credErr, unix.ENOPROTOOPT):
+		return OpenProcess(int(cred.Pid))
+	case credErr == nil && cred.Pid <= 0:
+		err = unix.ESRCH // it is outside of our PID namespace
+	default:
+		err = credErr
+	}
+	if err != nil {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+		return nil, fmt.Errorf("process of a peer: %w", err)
+	}
+	return &Process{PID: int(cred.Pid), file: os.NewFile(uintptr(fd), fmt.Sprintf("process %d", cred.Pid))}, nil
 }
 
 // Wait returns nil when the process has ended, or the context's error. It

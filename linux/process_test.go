@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -66,5 +67,24 @@ func TestAProcessThatIsNoChildIsNotReaped(t *testing.T) {
 	}
 	if _, err := OpenProcess(1 << 30); !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EINVAL) {
 		t.Errorf("a number that no process has: %v", err)
+	}
+}
+
+func TestTheProcessOfAPeerIsHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	l := listen(t, path)
+	dial(t, path)
+	c, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p, err := PeerProcess(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if p.PID != os.Getpid() || p.Ended() {
+		t.Errorf("process %d, ended %v; want this one", p.PID, p.Ended())
 	}
 }

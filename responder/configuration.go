@@ -50,6 +50,9 @@ func LoadConfig(sources confdb.Sources, root Root, list []Descriptor) (*confdb.C
 		if d.Needs != nil && systemd {
 			tell(config, confdb.Unusable, checkNeeds(d, conf, root, list))
 		}
+		if d.Advise != nil {
+			tell(config, confdb.Warning, d.Advise(conf))
+		}
 	}
 	checkIdentities(config, conf, root, list)
 	if inForce, err := confdb.Open(root.Path(layout.Current().Database), Schema(list)); err == nil {

@@ -33,6 +33,9 @@ type Descriptor struct {
 	// Needs names another responder that an option, key, makes it need although
 	// its units do not start the other's socket; nil or "" if none is.
 	Needs func(conf *confdb.Snapshot) (other, key string)
+	// Advise says which options have no effect on this machine; nil if there is
+	// nothing to look at.
+	Advise func(conf *confdb.Snapshot) []Remark
 	// Changed says what an administrator must know of the step from the
 	// configuration in force to the next one; nil if there is nothing.
 	Changed func(inForce, next *confdb.Snapshot) []Remark

@@ -3,8 +3,8 @@
 # Those that only add programs and libraries are installed, if root runs this.
 # Those whose installation would change PAM, nsswitch or the enabled units, or
 # would remove others, are unpacked below build/ instead, for every user:
-# SSSD's and Heimdal's KCM servers and clients, SSSD's logins, a KDC, logrotate,
-# podman.
+# SSSD's and Heimdal's KCM servers and clients, SSSD's logins, logind's PAM
+# module, a KDC, logrotate, podman.
 # What cannot be had is said, and its tests are skipped.
 #
 #   tests/setup.sh           all of it
@@ -118,6 +118,7 @@ case ${1-} in
     unpack sssd sssd-common sssd-kcm sssd-tools
     unpack logrotate logrotate
     unpack containers podman crun uidmap catatonit bubblewrap
+    unpack logind libpam-systemd dbus dbus-daemon dbus-system-bus-common dbus-session-bus-common
     unpack login sssd-common sssd-krb5 sssd-proxy libpam-sss libnss-sss
     ;;
   *)

@@ -31,7 +31,7 @@ func construct(s *responder.Service) (responder.Handler, error) {
 			s.Log.Warn("sockets of the Internet cannot be given up", "error", err)
 		}
 	}
-	return kcm.New(stores, askKDC(s.Root, s.Log), time.Now, rand.Reader)(s)
+	return kcm.New(stores, askKDC(s.Root, s.Log), openSessions, time.Now, rand.Reader)(s)
 }
 
 // openStore returns what [kcm] ccache_storage names.

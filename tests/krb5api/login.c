@@ -6,8 +6,9 @@
  *     login UID STEPS FILE
  *
  * FILE has the tickets. STEPS are letters: n new_unique, s switch, i initialize,
- * c copy, and x copy as if all had expired long ago. The name of the cache is
- * printed. Fedora's sshd does nsic.
+ * c copy, x copy as if all had expired long ago, and w wait for the end of the
+ * standard input. The name of the cache is printed, before it waits or at the
+ * end. Fedora's sshd does nsic.
  */
 #include <krb5.h>
 #include <stdio.h>
@@ -89,9 +90,15 @@ main(int argc, char **argv)
             must("copy", krb5_cc_copy_creds(ctx, from, cc));
         else if (*step == 'x')
             copy_expired(from, cc);
+        else if (*step == 'w')
+            break;
     }
     must("full_name", krb5_cc_get_full_name(ctx, cc, &name));
     printf("%s\n", name);
+    fflush(stdout);
+    if (*step == 'w')
+        while (getchar() != EOF)
+            ;
     must("close", krb5_cc_close(ctx, cc));
     must("destroy", krb5_cc_destroy(ctx, from));
     return 0;
