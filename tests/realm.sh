@@ -3,7 +3,8 @@
 # the foreground, on a loopback port: tests/realm.sh DIR PORT [KRB5_CONF_LINE...]
 # DIR/krb5.conf is for its clients; further arguments become lines of its
 # [libdefaults]. The principals alice, bob, carol and u1 to u20 and the services
-# host/server.example.test and host/other.example.test have the password "secret".
+# host/server, other, third, fourth and fifth, each of .example.test, have the
+# password "secret".
 # The KDC's programs are those that tests/setup.sh has unpacked into build/kdc, or
 # $KDC, else this machine's.
 set -eu
@@ -61,7 +62,7 @@ cat > "$dir/kdc.conf" <<EOF
     acl_file = $dir/kadm5.acl
     max_life = 10h
     max_renewable_life = 7d
-    supported_enctypes = aes256-cts:normal aes128-cts:normal
+    supported_enctypes = aes256-cts:normal aes128-cts:normal aes256-sha2:normal aes128-sha2:normal
   }
 [logging]
   kdc = FILE:$dir/kdc.log
@@ -71,7 +72,7 @@ chmod 644 "$dir/krb5.conf"
 export KRB5_CONFIG="$dir/krb5.conf" KRB5_KDC_PROFILE="$dir/kdc.conf"
 if [ ! -e "$dir/principal" ]; then
   kdb5_util create -s -r EXAMPLE.TEST -P master >/dev/null
-  for name in alice bob carol host/server.example.test host/other.example.test host/third.example.test $(seq -f u%g 20); do
+  for name in alice bob carol host/server.example.test host/other.example.test host/third.example.test host/fourth.example.test host/fifth.example.test $(seq -f u%g 20); do
     echo "addprinc -pw secret $name"
   done | KRB5CCNAME=MEMORY: kadmin.local -r EXAMPLE.TEST -p admin >/dev/null 2>&1
 fi

@@ -58,11 +58,11 @@ func TestTicketsAreRenewedInPlace(t *testing.T) {
 			s.sh(u, fmt.Sprintf(`
 				echo secret | kinit u%d
 				echo secret | kinit -l %ds -r 1h u%d
-				kvno host/server.example.test host/other.example.test`, 2*i+2, life, 2*i+1))
+				kvno host/server.example.test host/other.example.test host/fourth.example.test host/fifth.example.test`, 2*i+2, life, 2*i+1))
 			before[s] = append(before[s], s.sh(u, show))
 		}
 	}
-	time.Sleep(time.Duration(n*life) * time.Second)
+	time.Sleep(time.Duration(n*life) * time.Second) // all of it: that no ticket ends is what is shown
 	for storage, s := range systems {
 		for i, u := range everybody() {
 			onlyTimesChanged(t, fmt.Sprintf("%s, uid %d", storage, u), before[s][i], s.sh(u, show))
@@ -134,4 +134,34 @@ func TestUnderSystemdTicketsAreRenewedWithoutAClient(t *testing.T) {
 	m.eventually(`grep -o 'a ticket is renewed' /var/log/sssd/sssd_kcm.log | sort -u`, "a ticket is renewed")
 	m.sh(0, `systemctl kill --signal=KILL sssd-kcm.service; truncate -s 0 /var/log/sssd/sssd_kcm.log`)
 	m.eventually(`grep -o 'a ticket is renewed' /var/log/sssd/sssd_kcm.log | sort -u`, "a ticket is renewed")
+}
+
+// TestTheSessionKeysTypeStays for every encryption type in use.
+func TestTheSessionKeysTypeStays(t *testing.T) {
+	s := newRenewal(t, "memory")
+	types := []string{"aes128-cts-hmac-sha1-96", "aes256-cts-hmac-sha1-96", "aes128-cts-hmac-sha256-128", "aes256-cts-hmac-sha384-192"}
+	u := somebody()
+	for _, name := range types {
+		s.sh(u, fmt.Sprintf(`conf=$(mktemp)
+			sed 's/^\[libdefaults\]/&\n  default_tkt_enctypes = %[1]s/' "$KRB5_CONFIG" >"$conf"
+			echo secret | KRB5_CONFIG="$conf" kinit -c KCM:%[2]d:%[1]s -l 6s -r 1h u1
+			rm "$conf"`, name, u))
+	}
+	for _, name := range types {
+		await(func() bool { return renewedIn(s.log("sssd_kcm"), name) })
+		if !renewedIn(s.log("sssd_kcm"), name) {
+			t.Errorf("the ticket with %s is not renewed", name)
+		}
+		expect(t, s.sh(u, fmt.Sprintf("klist -e KCM:%d:%s", u, name)), "(skey, tkt): "+name+",")
+	}
+}
+
+// renewedIn reports whether a log tells of a renewal in the cache with this name.
+func renewedIn(log, cache string) bool {
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "a ticket is renewed") && strings.Contains(line, cache) {
+			return true
+		}
+	}
+	return false
 }
