@@ -1,4 +1,4 @@
-# make run, make test, make build, make bench, make install use-kcm: see README.md.
+# make run, make test, make build, make bench, make faults, make install use-kcm: see README.md.
 VERSION := 0.1.0
 export CGO_ENABLED ?= 0
 GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd -X gosssd/layout.form=$(FORM)'
@@ -135,7 +135,13 @@ bench: build
 	go build -o build/bench ./tests/bench
 	build/bench -bin bin
 
+# BEFORE is the directory of an older build's programs, to be compared with.
+faults: build
+	tests/setup.sh
+	go build -o build/faults ./tests/faults
+	build/faults -bin bin $(if $(BEFORE),-before '$(BEFORE)')
+
 clean:
 	rm -rf bin build
 
-.PHONY: build install install-units use-kcm run test lint bench clean
+.PHONY: build install install-units use-kcm run test lint bench faults clean

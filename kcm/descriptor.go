@@ -90,7 +90,7 @@ func options() []confdb.Option {
 			Text: "How many caches one user may have; 0 is without limit"},
 		{Key: "max_ccache_size", Kind: confdb.Int, Default: "65536", Unit: "KiB", Live: true,
 			Text: "How large one cache may be; 0 is without limit"},
-		{Key: "max_ccache_credentials", Kind: confdb.Int, Default: "10000", Live: true,
+		{Key: "max_ccache_credentials", Kind: confdb.Int, Default: "4096", Live: true,
 			Text: "How many credentials one cache may have; 0 is without limit"},
 		{Key: "max_uid_ccache_size", Kind: confdb.Int, Default: "65536", Unit: "KiB", Live: true,
 			Text: "How much memory all caches of one user may take, at some 600 bytes for each credential besides its own; 0 is without limit"},

@@ -132,7 +132,7 @@ var attacks = []attack{
 	{"the largest list of tiny credentials, again and again", func(t *testing.T, m *attackers) {
 		c := clientAs(t, greedyUser, m.socket)
 		for range 5 {
-			if _, err := c.Call(protocol.OpReplace, replaceWith(fmt.Sprintf("%d:0", greedyUser), 10000, 0)); err != nil {
+			if _, err := c.Call(protocol.OpReplace, replaceWith(fmt.Sprintf("%d:0", greedyUser), 4096, 0)); err != nil {
 				t.Error(err)
 			}
 		}

@@ -7,14 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"gosssd/tests/dial"
 	"gosssd/tests/vectors"
 )
 
@@ -126,25 +123,7 @@ func (p peer) start(t *testing.T, options map[string]string) (socket string, sto
 	}
 }
 
-// dialAs connects to a socket as another user. The kernel takes the peer's uid
-// from the thread that connects.
-func dialAs(uid uint32, socket string) (net.Conn, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	const keep = ^uintptr(0)
-	for _, call := range []uintptr{unix.SYS_SETRESGID, unix.SYS_SETRESUID} {
-		if _, _, errno := syscall.RawSyscall(call, keep, uintptr(uid), keep); errno != 0 {
-			return nil, errno
-		}
-	}
-	conn, err := net.Dial("unix", socket)
-	for _, call := range []uintptr{unix.SYS_SETRESUID, unix.SYS_SETRESGID} {
-		if _, _, errno := syscall.RawSyscall(call, keep, 0, keep); errno != 0 {
-			panic(errno) // this thread is not what the others are
-		}
-	}
-	return conn, err
-}
+func dialAs(uid uint32, socket string) (net.Conn, error) { return dial.As(uid, socket) }
 
 func TestOtherServersAnswerAsTheVectorsSay(t *testing.T) {
 	cases, err := vectors.All()

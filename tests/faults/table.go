@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// tables are the results as Markdown.
+func (b *bench) tables() string {
+	var t strings.Builder
+	load, _ := os.ReadFile("/proc/loadavg")
+	fmt.Fprintf(&t, "Made on %s in %v; %s. Load %s at the beginning, %s at the end.\n",
+		b.began.Format("2006-01-02"), time.Since(b.began).Round(time.Second), machine(), b.load, strings.Join(strings.Fields(string(load))[:3], " "))
+	for _, s := range b.sides {
+		if s.debian {
+			fmt.Fprintf(&t, "SSSD is sssd-kcm %s of Debian.\n", s.version)
+		}
+	}
+	if len(b.attacked) > 0 {
+		b.tableOfAttacks(&t)
+	}
+	if len(b.faults) > 0 {
+		t.WriteString("\n## Faults\n\n| Fault | Server | What clients saw | Lost | Resumed by itself | What the administrator reads |\n|---|---|---|---|---|---|\n")
+		last := ""
+		for _, f := range b.faults {
+			name := f.fault
+			if name == last {
+				name = ""
+			}
+			last = f.fault
+			fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s |\n", name, f.side, f.saw, f.lost, f.resumed, f.reads)
+		}
+	}
+	return t.String()
+}
+
+func (b *bench) tableOfAttacks(t *strings.Builder) {
+	t.WriteString("\n## What one user can take\n\n" +
+		"| Attack | Server | sssd_kcm MiB | sssd_secrets MiB | log KiB | honest requests | failed | median ms | p99 ms | longest ms | the attacker |\n" +
+		"|---|---|---|---|---|---|---|---|---|---|---|\n")
+	last := ""
+	for _, a := range b.attacked {
+		name := a.attack.name
+		if name == last {
+			name = ""
+		}
+		last = a.attack.name
+		failed := fmt.Sprint(a.Failures)
+		if a.Failures > 0 {
+			failed += ", first: " + a.First
+		}
+		if a.Stopped {
+			failed += " (stopped above 3 GiB)"
+		}
+		fmt.Fprintf(t, "| %s | %s | %d | %s | %d | %d | %s | %s | %s | %s | %s |\n", name, a.side, a.KCM>>20, mib(a.Secrets), a.LogSize>>10,
+			a.Requests, failed, ms(a.Median), ms(a.P99), ms(a.Longest), a.Attacker)
+	}
+	if b.only != "" {
+		return
+	}
+	t.WriteString("\n## After all attacks\n\n| Server | sssd_kcm, sssd_secrets MiB | a minute later MiB | kill -9, then the attacker reads 9 MiB | most memory then MiB |\n|---|---|---|---|---|\n")
+	for _, r := range b.reloads {
+		fmt.Fprintf(t, "| %s | %d, %s | %d, %s | %s | %d, %s |\n", r.side, r.kcmBefore>>20, mib(r.secBefore), r.kcmAfter>>20, mib(r.secAfter), r.saw,
+			r.kcmReloaded>>20, mib(r.secLoaded))
+	}
+}
+
+// mib is nothing where there is no such process.
+func mib(bytes int64) string {
+	if bytes == 0 {
+		return "-"
+	}
+	return fmt.Sprint(bytes >> 20)
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
+
+func machine() string {
+	model := "unknown processor"
+	cpu, _ := os.ReadFile("/proc/cpuinfo")
+	if _, rest, ok := strings.Cut(string(cpu), "model name\t: "); ok {
+		model, _, _ = strings.Cut(rest, "\n")
+	}
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%d cores of %s, Linux %s, %s", runtime.NumCPU(), strings.TrimSpace(model), strings.TrimSpace(string(release)), runtime.Version())
+}
