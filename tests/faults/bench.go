@@ -107,23 +107,24 @@ func (b *bench) run(parts string) error {
 	}
 	if len(attacked) > 0 && b.only == "" {
 		<-rested
-		for i, s := range attacked {
-			b.reload(s, &b.reloads[i])
+		for i := range b.reloads {
+			b.reload(attacked[i], &b.reloads[i])
 		}
 	}
 	return failed
 }
 
 // runAttacks lays each attack on each server in turn.
-func (b *bench) runAttacks(servers []*server) error {
+func (b *bench) runAttacks(servers []*server) (failed error) {
 	for _, a := range attacks {
 		if !strings.Contains(a.name, b.only) {
 			continue
 		}
 		for _, s := range servers {
 			r, err := b.attack(s, a)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", a.name, s.name, err)
+			if err != nil { // the others are of use all the same
+				failed = errors.Join(failed, fmt.Errorf("%s, %s: %w", a.name, s.name, err))
+				continue
 			}
 			fmt.Fprintf(os.Stderr, "%s, %s: %+v\n", a.name, s.name, r)
 			b.attacked = append(b.attacked, attackRow{a, s.name, r})
@@ -140,7 +141,7 @@ func (b *bench) runAttacks(servers []*server) error {
 		row.kcmBefore, row.secBefore = s.resident()
 		b.reloads = append(b.reloads, row)
 	}
-	return nil
+	return failed
 }
 
 func (b *bench) attack(s *server, a attack) (report, error) {

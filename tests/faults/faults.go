@@ -35,7 +35,6 @@ type experiment struct {
 	*server
 	faultRow
 	acked int // tickets whose STORE was answered with success
-	dir   string
 }
 
 // alice is the user whose tickets are counted at the end.

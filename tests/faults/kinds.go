@@ -10,10 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"gosssd/tests/dial"
 )
 
 // hangLimit is how long a server that hangs is waited for.
@@ -31,9 +27,7 @@ var faults = []fault{
 	{name: "sssd_kcm hangs (SIGSTOP), 4 clients of one user wait", words: []string{"hung", "ping", "does not answer", "watchdog"}, lay: func(x *experiment) { hang(x, "sssd_kcm") }, waits: true},
 	{name: "sssd_secrets hangs (SIGSTOP), 4 clients of one user wait", words: []string{"hung", "ping", "does not answer"}, lay: func(x *experiment) { hang(x, "sssd_secrets") }, ours: true, waits: true},
 	{name: "config.db truncated, then sssd_kcm is started anew", words: []string{"config.db", "config.ldb", "confdb"}, lay: badConfig},
-	{name: "the program of sssd_kcm is missing for 5 s", words: []string{"no such file", "not found", "cannot start"}, lay: missing},
 	{name: "the socket is deleted", words: []string{"socket"}, lay: deletedSocket},
-	{name: "a stranger locks /run/*.pid, then sssd_kcm is killed", words: []string{"lock", "another process", "in use"}, lay: strangersLock},
 	{name: "the database is deleted while it is in use", words: []string{"removed", "deleted", "gone"}, lay: func(x *experiment) { replaced(x, os.Remove, "") }},
 	{name: "the database is overwritten while it is in use, and put back", words: []string{"somebody else", "damage", "corrupt", "wrote to", "bad magic", "failed"}, lay: func(x *experiment) { replaced(x, overwrite, "put back") }},
 	{name: "the database is truncated while it is in use, and put back", words: []string{"somebody else", "damage", "corrupt", "truncated", "shorter", "failed"}, lay: func(x *experiment) { replaced(x, truncate, "put back") }},
@@ -153,31 +147,6 @@ func badConfig(x *experiment) {
 	x.resumes()
 }
 
-func missing(x *experiment) {
-	program := x.dir + "/bin/sssd_kcm"
-	x.away(program, true)
-	x.kill()
-	time.Sleep(time.Second) // in which it could not be started
-	begin := time.Now()
-	x.look("", 8*time.Second)
-	time.Sleep(time.Until(begin.Add(5 * time.Second)))
-	x.away(program, false)
-	x.resumes()
-}
-
-func (x *experiment) away(program string, away bool) {
-	switch {
-	case x.debian:
-		x.starter.mu.Lock()
-		x.starter.missing = away
-		x.starter.mu.Unlock()
-	case away:
-		_ = os.Rename(program, program+".away")
-	default:
-		_ = os.Rename(program+".away", program)
-	}
-}
-
 func deletedSocket(x *experiment) {
 	if err := os.Remove(x.socket()); err != nil {
 		x.note(err.Error())
@@ -185,50 +154,6 @@ func deletedSocket(x *experiment) {
 	}
 	x.look("", 5*time.Second)
 	x.resumes()
-}
-
-// strangersLock locks what a stranger may open.
-func strangersLock(x *experiment) {
-	locked := 0
-	for _, name := range []string{"sssd", "sssd_kcm", "sssd_secrets"} {
-		f, err := openAs(greedyUser, x.dir+"/run/"+name+".pid")
-		if err != nil {
-			continue
-		}
-		defer f.Close()
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			locked++
-			continue
-		}
-		stop := make(chan struct{}) // whoever holds it is about to be killed
-		defer close(stop)
-		go func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-					<-stop
-					return
-				}
-			}
-		}()
-		locked++
-	}
-	x.note(fmt.Sprintf("%d files could be opened by the stranger", locked))
-	x.kill()
-	x.look("", 10*time.Second)
-	x.resumes()
-}
-
-func openAs(uid uint32, path string) (f *os.File, err error) {
-	failed := dial.Do(uid, func() error {
-		f, err = os.Open(path)
-		return err
-	})
-	return f, failed
 }
 
 func overwrite(path string) error {

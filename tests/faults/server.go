@@ -266,7 +266,6 @@ type starter struct {
 	socket  *net.UnixListener
 	stopped chan struct{}
 	over    sync.WaitGroup
-	missing bool // the program is not there
 
 	mu      sync.Mutex
 	running *exec.Cmd
@@ -322,9 +321,6 @@ func (st *starter) loop() {
 func (st *starter) runOnce(socket *os.File) (more bool) {
 	program := "/usr/libexec/sssd/sssd_kcm"
 	st.mu.Lock()
-	if st.missing {
-		program += ".missing"
-	}
 	cmd := exec.Command(st.s.overlay, st.s.tree, "sh", "-euc", debianStart, st.s.dir, program)
 	cmd.ExtraFiles = []*os.File{socket}
 	if out, err := os.OpenFile(st.s.dir+"/var/log/sssd/output", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
