@@ -225,7 +225,7 @@ func TestSystemdStartsAHook(t *testing.T) {
 	underSystemd(t, m)
 	m.sh(0, `printf '#!/bin/sh\ntrap "" TERM\necho $$ > /srv/told/hangs\nsleep 1000\n' > /usr/local/libexec/ticket-hook`)
 	m.sh(someone, `kdestroy -A; echo secret | kinit alice`)
-	m.eventually(`cat /var/log/sssd/sssd_kcm.log`, "took too long")
+	m.eventually(`cat /var/log/sssd/sssd_kcm.log`, "took too long, and was killed")
 	m.sh(0, `! kill -0 $(cat /srv/told/hangs)`)
 	m.sh(0, `printf '#!/bin/sh\necho no such cell\nexit 7\n' > /usr/local/libexec/ticket-hook`)
 	m.sh(someone, `kdestroy -A; echo secret | kinit alice`)

@@ -174,7 +174,9 @@ func await(ctx context.Context, conn *systemd.Conn, unit string, start func(cont
 	defer cancel()
 	_ = conn.KillUnitWithTarget(stopping, unit, systemd.All, int32(unix.SIGKILL)) // it may have ended just now
 	stopped := make(chan string, 1)
-	if _, err := conn.StopUnitContext(stopping, unit, "replace", stopped); err != nil {
+	if _, err := conn.StopUnitContext(stopping, unit, "replace", stopped); isForgotten(err) {
+		stopped <- "done" // a transient unit goes with its last process
+	} else if err != nil {
 		return fmt.Errorf("%s took too long: %w", unit, err)
 	}
 	select {
@@ -183,4 +185,10 @@ func await(ctx context.Context, conn *systemd.Conn, unit string, start func(cont
 		return fmt.Errorf("%s took too long, and does not stop", unit)
 	}
 	return fmt.Errorf("%s took too long, and was killed", unit)
+}
+
+// isForgotten reports whether systemd does not know the unit any more.
+func isForgotten(err error) bool {
+	var refused dbus.Error
+	return errors.As(err, &refused) && refused.Name == "org.freedesktop.systemd1.NoSuchUnit"
 }
