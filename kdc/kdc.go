@@ -3,7 +3,7 @@
 // other, and takes replies apart. Messages and cryptography are gokrb5's;
 // the search, the transport and every limit are here.
 //
-// It is used by the renewal of tickets. It keeps no credentials.
+// It renews tickets, and gets those for services. It keeps no credentials.
 package kdc
 
 import (
@@ -54,8 +54,8 @@ var errReply = errors.New("the KDC's reply cannot be used")
 // goroutines at once. The zero value reads /etc/krb5.conf.
 type Realms struct {
 	Files []string // krb5.conf; nil: what KRB5_CONFIG says, or /etc/krb5.conf
-	// KinitDir is where "kinit -R" gets a private directory for a ticket that
-	// the KDC renews for libkrb5 only; "": such a ticket is refused.
+	// KinitDir is where programs of libkrb5's get a private directory for a
+	// ticket that the KDC gives to libkrb5 only; "": such a ticket is refused.
 	KinitDir string
 	KDCInfo  string                                                  // directory of kdcinfo.REALM; "": that of SSSD
 	Dial     Dialer                                                  // nil: the host's network

@@ -46,9 +46,9 @@ func wantsLibrary(err error) bool {
 	return false
 }
 
-// renewByKinit asks for tgt anew by "kinit -R", which can all that libkrb5
-// can. The ticket lies in a private directory for as long as that takes.
-func (r *Realms) renewByKinit(ctx context.Context, tgt protocol.Credential, offset time.Duration) (_ protocol.Credential, err error) {
+// byLibrary gets a ticket for a server by a program of libkrb5's, which can all
+// that the library can. tgt lies in a private directory for as long as that takes.
+func (r *Realms) byLibrary(ctx context.Context, tgt protocol.Credential, offset time.Duration, server protocol.Principal, command ...string) (_ protocol.Credential, err error) {
 	private, err := os.MkdirTemp(r.KinitDir, kinitPrefix)
 	if err != nil {
 		return protocol.Credential{}, err
@@ -58,23 +58,27 @@ func (r *Realms) renewByKinit(ctx context.Context, tgt protocol.Credential, offs
 	if err := os.WriteFile(path, encodeFile(tgt, offset), 0o600); err != nil {
 		return protocol.Credential{}, err
 	}
-	cmd := exec.CommandContext(ctx, "kinit", "-R", "-c", "FILE:"+path)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "KRB5CCNAME=FILE:"+path)
 	if r.Files != nil {
 		cmd.Env = append(cmd.Env, "KRB5_CONFIG="+strings.Join(r.Files, ":"))
 	}
 	cmd.WaitDelay = time.Second
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return protocol.Credential{}, fmt.Errorf("kinit -R: %w: %s", err, strings.TrimSpace(string(output[:min(len(output), 1024)])))
+		return protocol.Credential{}, fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, strings.TrimSpace(string(output[:min(len(output), 1024)])))
 	}
 	written, err := os.ReadFile(path)
 	if err != nil {
 		return protocol.Credential{}, err
 	}
-	return decodeFile(written, tgt)
+	got, err := decodeFile(written, tgt.Client, server)
+	if err != nil {
+		return got, fmt.Errorf("%s: %w", command[0], err)
+	}
+	return got, nil
 }
 
-// kinitPrefix begins the names of the directories with tickets for kinit.
+// kinitPrefix begins the names of the directories with tickets for programs.
 const kinitPrefix = "sssd_kcm-renew-"
 
 // Tidy removes the tickets that a process which was killed has left in
@@ -99,8 +103,8 @@ func encodeFile(tgt protocol.Credential, offset time.Duration) []byte {
 	return protocol.AppendCredential(b, tgt)
 }
 
-// decodeFile finds the credential with the names of tgt in a FILE cache.
-func decodeFile(b []byte, tgt protocol.Credential) (protocol.Credential, error) {
+// decodeFile finds the credential with these names in a FILE cache.
+func decodeFile(b []byte, client, server protocol.Principal) (protocol.Credential, error) {
 	r := protocol.NewReader(b)
 	version := r.Uint16()
 	for n := r.Uint16(); n > 0 && r.Err() == nil; n-- {
@@ -108,16 +112,16 @@ func decodeFile(b []byte, tgt protocol.Credential) (protocol.Credential, error) 
 	}
 	r.Principal()
 	if r.Err() != nil || version != fileVersion {
-		return protocol.Credential{}, errors.New("kinit wrote a cache that is not of version 4")
+		return protocol.Credential{}, errors.New("it wrote a cache that is not of version 4")
 	}
 	for r.Len() > 0 {
 		c := r.Credential()
 		if r.Err() != nil {
-			return protocol.Credential{}, fmt.Errorf("kinit's cache: %w", r.Err())
+			return protocol.Credential{}, fmt.Errorf("the cache that it wrote: %w", r.Err())
 		}
-		if c.Server.Equal(tgt.Server) && c.Client.Equal(tgt.Client) {
+		if c.Server.Equal(server) && c.Client.Equal(client) {
 			return c, nil
 		}
 	}
-	return protocol.Credential{}, errors.New("kinit wrote a cache without the ticket")
+	return protocol.Credential{}, errors.New("it wrote a cache without the ticket")
 }

@@ -222,16 +222,16 @@ func FuzzReply(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	n, err := newRenewal(tgt, time.Now())
+	request, err := newTGSRequest(tgt, time.Now(), renewalOf(tgt))
 	if err != nil {
 		f.Fatal(err)
 	}
-	good := k.Answer(n.request)
+	good := k.Answer(request.encoded)
 	f.Add(good)
 	f.Add(k.Answer(nil))
 	f.Fuzz(func(t *testing.T, reply []byte) {
 		_ = tooBig(reply)
-		if renewed, err := n.accept(reply); err == nil && !bytes.Equal(reply, good) {
+		if renewed, err := acceptRenewal(request, reply); err == nil && !bytes.Equal(reply, good) {
 			t.Errorf("a forged reply was taken: %+v", renewed)
 		}
 	})
@@ -239,14 +239,14 @@ func FuzzReply(f *testing.F) {
 
 func TestFileCacheOfKinit(t *testing.T) {
 	tgt := newTGT(t, newKDC(t), 20)
-	got, err := decodeFile(encodeFile(tgt, -time.Minute), tgt)
+	got, err := decodeFile(encodeFile(tgt, -time.Minute), tgt.Client, tgt.Server)
 	if err != nil || !bytes.Equal(protocol.AppendCredential(nil, got), protocol.AppendCredential(nil, tgt)) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	other := tgt
 	other.Server = tgt.Client
 	for name, b := range map[string][]byte{"empty": nil, "of version 3": {5, 3, 0, 0}, "cut": encodeFile(tgt, 0)[:200], "without it": encodeFile(other, 0)} {
-		if _, err := decodeFile(b, tgt); err == nil {
+		if _, err := decodeFile(b, tgt.Client, tgt.Server); err == nil {
 			t.Errorf("a cache that is %s was taken", name)
 		}
 	}
@@ -264,15 +264,18 @@ func TestKinitThatDoesNotHelp(t *testing.T) {
 	tgt := newTGT(t, newKDC(t), 18)
 	script("echo Cannot contact any KDC >&2; exit 1")
 	realms := &Realms{Files: []string{"/a.conf", "/b.conf"}, KinitDir: dir}
-	if _, err := realms.renewByKinit(t.Context(), tgt, 0); err == nil || !strings.Contains(err.Error(), "Cannot contact any KDC") {
+	byKinit := func(ctx context.Context) (protocol.Credential, error) {
+		return realms.byLibrary(ctx, tgt, 0, tgt.Server, "kinit", "-R")
+	}
+	if _, err := byKinit(t.Context()); err == nil || !strings.Contains(err.Error(), "Cannot contact any KDC") {
 		t.Error(err)
 	}
-	script("rm \"${3#FILE:}\"")
-	if _, err := realms.renewByKinit(t.Context(), tgt, 0); !errors.Is(err, os.ErrNotExist) {
+	script("rm \"${KRB5CCNAME#FILE:}\"")
+	if _, err := byKinit(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 	script("echo it reads $KRB5_CONFIG; exit 1")
-	if _, err := realms.renewByKinit(t.Context(), tgt, 0); !strings.Contains(err.Error(), "it reads /a.conf:/b.conf") {
+	if _, err := byKinit(t.Context()); !strings.Contains(err.Error(), "it reads /a.conf:/b.conf") {
 		t.Error(err)
 	}
 	if err := os.Mkdir(filepath.Join(dir, kinitPrefix+"1"), 0o700); err != nil { // of a process that was killed
@@ -284,7 +287,7 @@ func TestKinitThatDoesNotHelp(t *testing.T) {
 	script("exec sleep 600")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := realms.renewByKinit(ctx, tgt, 0); err == nil {
+	if _, err := byKinit(ctx); err == nil {
 		t.Error("no error of a kinit that hangs")
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {

@@ -79,6 +79,19 @@ func (p Principal) IsTGS() bool {
 	return len(p.Components) == 2 && string(p.Components[0]) == "krbtgt" && bytes.Equal(p.Components[1], p.Realm)
 }
 
+// TGS returns the ticket-granting service of a realm as another realm's KDC
+// knows it, krbtgt/REALM@BY (RFC 4120 §7.3).
+func TGS(realm, by string) Principal {
+	const serviceInstance = 2 // NT-SRV-INST, RFC 4120 §6.2
+	return Principal{Type: serviceInstance, Realm: []byte(by), Components: [][]byte{[]byte("krbtgt"), []byte(realm)}}
+}
+
+// GrantsTickets reports whether p is the ticket-granting service of any realm,
+// so that who holds a ticket for it can get others.
+func (p Principal) GrantsTickets() bool {
+	return len(p.Components) == 2 && string(p.Components[0]) == "krbtgt"
+}
+
 // IsConfig reports whether p is the server of a configuration entry: such an
 // entry holds a setting of the client library where a credential has its
 // ticket (krb5's doc/formats/ccache_file_format, "Credential cache

@@ -1,6 +1,6 @@
 // Package kdctest is a KDC for tests: it issues ticket-granting tickets
-// without asking for a password, renews them, and counts. What it answers can
-// be replaced on its way.
+// without asking for a password, renews them, gives tickets for services, and
+// counts. What it answers can be replaced on its way.
 package kdctest
 
 import (
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,11 +42,17 @@ type KDC struct {
 	Spoil func(reply []byte) []byte     // changes replies; nil: none
 	Edit  func(*messages.EncKDCRepPart) // changes what is sealed for the client; nil: nothing
 
+	Trusts  []string          // realms whose services its users may use, and the other way round
+	Refers  map[string]string // the realm of services that it refers to another one
+	Unknown []string          // services that it does not know; it knows all others
+
 	Requests atomic.Int64 // that came
-	Renewed  atomic.Int64 // that were answered with a ticket
+	Renewed  atomic.Int64 // renewals that were answered with a ticket
+	Issued   atomic.Int64 // other requests that were
 
 	tgs    types.PrincipalName
 	keytab *keytab.Keytab
+	mu     sync.Mutex // held while a request is answered
 	owned  sync.WaitGroup
 }
 
@@ -65,7 +72,16 @@ func New(realm string) (*KDC, error) {
 		tgs:    types.PrincipalName{NameType: nametype.KRB_NT_SRV_INST, NameString: []string{"krbtgt", realm}},
 		keytab: keytab.New(),
 	}
-	return k, k.keytab.AddEntry("krbtgt/"+realm, realm, "the realm's own", time.Unix(1, 0), ticketKeyVersion, ticketKeyType)
+	return k, k.learnKey(k.tgs, realm)
+}
+
+// learnKey makes the key of a service known, which all KDCs derive alike.
+func (k *KDC) learnKey(service types.PrincipalName, realm string) error {
+	if _, _, err := k.keytab.GetEncryptionKey(service, realm, ticketKeyVersion, ticketKeyType); err == nil {
+		return nil
+	}
+	name := service.PrincipalNameString()
+	return k.keytab.AddEntry(name, realm, name+"'s own", time.Unix(1, 0), ticketKeyVersion, ticketKeyType)
 }
 
 func (k *KDC) now() time.Time {
@@ -78,7 +94,9 @@ func (k *KDC) now() time.Time {
 // TGT issues a ticket-granting ticket with a session key of a type.
 func (k *KDC) TGT(client string, enctype int16, times protocol.Times) (protocol.Credential, error) {
 	cname := types.PrincipalName{NameType: nametype.KRB_NT_PRINCIPAL, NameString: []string{client}}
-	ticket, key, err := k.ticket(cname, int32(enctype), times)
+	k.mu.Lock()
+	ticket, key, err := k.ticket(cname, k.Realm, k.tgs, int32(enctype), times)
+	k.mu.Unlock()
 	if err != nil {
 		return protocol.Credential{}, err
 	}
@@ -93,7 +111,7 @@ func (k *KDC) TGT(client string, enctype int16, times protocol.Times) (protocol.
 }
 
 // ticket seals a ticket and returns its bytes and its session key.
-func (k *KDC) ticket(client types.PrincipalName, enctype int32, times protocol.Times) ([]byte, types.EncryptionKey, error) {
+func (k *KDC) ticket(client types.PrincipalName, realm string, service types.PrincipalName, enctype int32, times protocol.Times) ([]byte, types.EncryptionKey, error) {
 	if keySizes[enctype] == 0 {
 		return nil, types.EncryptionKey{}, fmt.Errorf("encryption type %d is not known", enctype)
 	}
@@ -103,17 +121,20 @@ func (k *KDC) ticket(client types.PrincipalName, enctype int32, times protocol.T
 	}
 	flags := types.NewKrbFlags()
 	binary.BigEndian.PutUint32(flags.Bytes, ticketFlags)
-	sealed, _, err := messages.NewTicket(client, k.Realm, k.tgs, k.Realm, flags, k.keytab, ticketKeyType, ticketKeyVersion,
+	if err := k.learnKey(service, k.Realm); err != nil {
+		return nil, key, err
+	}
+	sealed, _, err := messages.NewTicket(client, realm, service, k.Realm, flags, k.keytab, ticketKeyType, ticketKeyVersion,
 		at(times.Auth), at(times.Start), at(times.End), at(times.RenewTill))
 	if err != nil {
 		return nil, key, err
 	}
 	// NewTicket chooses a session key of the ticket key's type; put ours in.
-	if err := sealed.DecryptEncPart(k.keytab, &k.tgs); err != nil {
+	if err := sealed.DecryptEncPart(k.keytab, &service); err != nil {
 		return nil, key, err
 	}
 	sealed.DecryptedEncPart.Key = key
-	if sealed.EncPart, err = k.seal(sealed.DecryptedEncPart); err != nil {
+	if sealed.EncPart, err = k.seal(sealed.DecryptedEncPart, service); err != nil {
 		return nil, key, err
 	}
 	sealed.DecryptedEncPart = messages.EncTicketPart{}
@@ -122,12 +143,12 @@ func (k *KDC) ticket(client types.PrincipalName, enctype int32, times protocol.T
 }
 
 // seal encrypts what is inside a ticket.
-func (k *KDC) seal(part messages.EncTicketPart) (types.EncryptedData, error) {
+func (k *KDC) seal(part messages.EncTicketPart, service types.PrincipalName) (types.EncryptedData, error) {
 	plain, err := asn1.Marshal(part)
 	if err != nil {
 		return types.EncryptedData{}, err
 	}
-	key, _, err := k.keytab.GetEncryptionKey(k.tgs, k.Realm, ticketKeyVersion, ticketKeyType)
+	key, _, err := k.keytab.GetEncryptionKey(service, k.Realm, ticketKeyVersion, ticketKeyType)
 	if err != nil {
 		return types.EncryptedData{}, err
 	}
@@ -139,7 +160,9 @@ func at(seconds uint32) time.Time { return time.Unix(int64(seconds), 0).UTC() }
 // Answer answers one request.
 func (k *KDC) Answer(request []byte) []byte {
 	k.Requests.Add(1)
-	reply, err := k.renew(request)
+	k.mu.Lock()
+	reply, err := k.give(request)
+	k.mu.Unlock()
 	if err != nil {
 		var refusal messages.KRBError
 		isRefusal := errors.As(err, &refusal)
@@ -147,8 +170,6 @@ func (k *KDC) Answer(request []byte) []byte {
 			refusal = messages.NewKRBError(k.tgs, k.Realm, errorcode.KRB_ERR_GENERIC, err.Error())
 		}
 		reply, _ = refusal.Marshal()
-	} else {
-		k.Renewed.Add(1)
 	}
 	if k.Spoil != nil {
 		reply = k.Spoil(reply)
@@ -166,8 +187,11 @@ func (k *KDC) Refusal(code int32, text string) ([]byte, error) {
 	return refusal.Marshal()
 }
 
-// renew answers a request as RFC 4120 §3.3.3.1 asks of a renewal.
-func (k *KDC) renew(request []byte) ([]byte, error) {
+// optionRenew marks a renewal among the options of a request.
+const optionRenew = 30
+
+// give answers a request with a ticket.
+func (k *KDC) give(request []byte) ([]byte, error) {
 	var asked messages.TGSReq
 	if err := asked.Unmarshal(request); err != nil {
 		return nil, err
@@ -176,12 +200,20 @@ func (k *KDC) renew(request []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.now().After(old.DecryptedEncPart.EndTime) {
+		return nil, k.refuse(errorcode.KRB_AP_ERR_TKT_EXPIRED, "ticket expired")
+	}
+	if types.IsFlagSet(&asked.ReqBody.KDCOptions, optionRenew) {
+		return k.renew(asked, old)
+	}
+	return k.issue(asked, old)
+}
+
+// renew answers a request as RFC 4120 §3.3.3.1 asks of a renewal.
+func (k *KDC) renew(asked messages.TGSReq, old messages.Ticket) ([]byte, error) {
 	part := &old.DecryptedEncPart
 	now := k.now().UTC().Truncate(time.Second)
-	switch {
-	case now.After(part.EndTime):
-		return nil, k.refuse(errorcode.KRB_AP_ERR_TKT_EXPIRED, "ticket expired")
-	case !now.Before(part.RenewTill):
+	if !now.Before(part.RenewTill) {
 		return nil, k.refuse(errorcode.KRB_AP_ERR_TKT_EXPIRED, "renew-until is over")
 	}
 	end := now.Add(part.EndTime.Sub(part.StartTime))
@@ -189,11 +221,31 @@ func (k *KDC) renew(request []byte) ([]byte, error) {
 		end = part.RenewTill
 	}
 	times := protocol.Times{Auth: uint32(part.AuthTime.Unix()), Start: uint32(now.Unix()), End: uint32(end.Unix()), RenewTill: uint32(part.RenewTill.Unix())}
-	ticket, key, err := k.ticket(part.CName, asked.ReqBody.EType[0], times)
-	if err != nil {
-		return nil, err
+	reply, err := k.reply(asked, old, k.tgs, times)
+	if err == nil {
+		k.Renewed.Add(1)
 	}
-	return k.reply(asked, old, ticket, key, times)
+	return reply, err
+}
+
+// issue answers a request for a service, or refers it to another realm.
+func (k *KDC) issue(asked messages.TGSReq, old messages.Ticket) ([]byte, error) {
+	service := asked.ReqBody.SName
+	name := service.PrincipalNameString()
+	if realm, isReferred := k.Refers[name]; isReferred {
+		service = types.PrincipalName{NameType: nametype.KRB_NT_SRV_INST, NameString: []string{"krbtgt", realm}}
+	}
+	isRealm := service.NameString[0] == "krbtgt"
+	if slices.Contains(k.Unknown, name) || isRealm && !slices.Contains(append(k.Trusts, k.Realm), service.NameString[1]) {
+		return nil, k.refuse(errorcode.KDC_ERR_S_PRINCIPAL_UNKNOWN, "LOOKING_UP_SERVER")
+	}
+	part := &old.DecryptedEncPart
+	times := protocol.Times{Auth: uint32(part.AuthTime.Unix()), Start: uint32(k.now().Unix()), End: uint32(part.EndTime.Unix())}
+	reply, err := k.reply(asked, old, service, times)
+	if err == nil {
+		k.Issued.Add(1)
+	}
+	return reply, err
 }
 
 // open reads the ticket of a request and checks that its sender has the key.
@@ -207,6 +259,11 @@ func (k *KDC) open(asked messages.TGSReq) (messages.Ticket, error) {
 		}
 	}
 	ticket := application.Ticket
+	for _, realm := range k.Trusts {
+		if err := k.learnKey(k.tgs, realm); err != nil {
+			return ticket, err
+		}
+	}
 	if err := ticket.DecryptEncPart(k.keytab, &k.tgs); err != nil {
 		return ticket, k.refuse(errorcode.KRB_AP_ERR_BAD_INTEGRITY, "TGS_REQ")
 	}
@@ -220,12 +277,17 @@ func (k *KDC) open(asked messages.TGSReq) (messages.Ticket, error) {
 	return ticket, nil
 }
 
-func (k *KDC) reply(asked messages.TGSReq, old messages.Ticket, ticket []byte, key types.EncryptionKey, times protocol.Times) ([]byte, error) {
+func (k *KDC) reply(asked messages.TGSReq, old messages.Ticket, service types.PrincipalName, times protocol.Times) ([]byte, error) {
+	part := &old.DecryptedEncPart
+	ticket, key, err := k.ticket(part.CName, part.CRealm, service, asked.ReqBody.EType[0], times)
+	if err != nil {
+		return nil, err
+	}
 	sealed := messages.EncKDCRepPart{
-		Key: key, Nonce: asked.ReqBody.Nonce, Flags: old.DecryptedEncPart.Flags,
+		Key: key, Nonce: asked.ReqBody.Nonce, Flags: part.Flags,
 		LastReqs: []messages.LastReq{{LRValue: at(times.Start)}},
 		AuthTime: at(times.Auth), StartTime: at(times.Start), EndTime: at(times.End), RenewTill: at(times.RenewTill),
-		SRealm: k.Realm, SName: k.tgs,
+		SRealm: k.Realm, SName: service,
 	}
 	if k.Edit != nil {
 		k.Edit(&sealed)
