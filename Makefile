@@ -120,7 +120,7 @@ test: build
 	tests/unchanged.sh before build/machine
 	tests/setup.sh
 	$(MAKE) lint
-	CGO_ENABLED=1 go test -race -count=1 -parallel 4 -timeout 20m ./...
+	CGO_ENABLED=1 go test -race -count=1 -parallel 8 -timeout 20m ./...
 	tests/unchanged.sh after build/machine
 
 # The linter is pinned in tests/lint/go.mod; its rules are in .golangci.yml.

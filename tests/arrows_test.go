@@ -37,6 +37,7 @@ var arrows = []arrow{
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Deps " "}}`, "gosssd/...").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +59,7 @@ func TestImportsFollowTheArrows(t *testing.T) {
 
 // TestOnlyTheEngineKnowsItsDatabase: what is above it could be put on another.
 func TestOnlyTheEngineKnowsItsDatabase(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "gosssd/...").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +76,7 @@ func TestOnlyTheEngineKnowsItsDatabase(t *testing.T) {
 }
 
 func TestAWrongImportIsFound(t *testing.T) {
+	t.Parallel()
 	for name, graph := range map[string]map[string][]string{
 		"the configuration database imports the frame": {"gosssd/confdb": {"gosssd/responder"}},
 		"kcm imports the vault":                        {"gosssd/kcm": {"gosssd/secrets/vault"}},

@@ -37,6 +37,7 @@ func (m *machine) setKCM(kcm string) {
 // TestBesideSSSDARestartOfItPutsAnEditIntoForce is what sssd-kcm(8) promises on
 // a host whose sssd is SSSD's own: edit [kcm], restart sssd.
 func TestBesideSSSDARestartOfItPutsAnEditIntoForce(t *testing.T) {
+	t.Parallel()
 	m := bootBeside(t, "[kcm]\ndebug_level = 2\n")
 	m.sh(someone, kinit)
 	level := func() string { t.Helper(); m.sh(someone, `klist -s`); return m.sh(0, `gosssctl debug-level --kcm`) }
@@ -71,6 +72,7 @@ func TestBesideSSSDARestartOfItPutsAnEditIntoForce(t *testing.T) {
 // TestBesideSSSDAStopOfItLeavesClientsServed, and its start takes the newest
 // configuration, whatever administrators do to SSSD's caches meanwhile.
 func TestBesideSSSDAStopOfItLeavesClientsServed(t *testing.T) {
+	t.Parallel()
 	m := bootBeside(t, "[kcm]\ndebug_level = 2\n")
 	m.sh(someone, kinit)
 	m.clients(someone, work, func() {
@@ -88,6 +90,7 @@ func TestBesideSSSDAStopOfItLeavesClientsServed(t *testing.T) {
 // TestBesideSSSDItsRotationOfLogsTakesOurs has Debian's entry of logrotate, which
 // tells only SSSD's processes.
 func TestBesideSSSDItsRotationOfLogsTakesOurs(t *testing.T) {
+	t.Parallel()
 	needUnpacked(t, "logrotate", "logrotate", "")
 	m := bootBeside(t, "[kcm]\ndebug_level = 6\n")
 	m.sh(someone, kinit)
@@ -99,6 +102,7 @@ func TestBesideSSSDItsRotationOfLogsTakesOurs(t *testing.T) {
 // TestBesideSSSDTheSecretsServiceIsToBeSwitchedOn: it does not listen by
 // default, and who chooses it without that is told.
 func TestBesideSSSDTheSecretsServiceIsToBeSwitchedOn(t *testing.T) {
+	t.Parallel()
 	m := bootBeside(t, "[kcm]\n")
 	m.sh(someone, kinit)
 	m.sh(0, `test ! -e /run/secrets.socket`)

@@ -6,6 +6,7 @@ import (
 )
 
 func TestBusctlShowsTheMonitorAndBothResponders(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "busctl")
 	s := newSystem(t, defaults).start()
 	me := user(os.Getuid())

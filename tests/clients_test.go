@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -13,19 +15,10 @@ const defaults = "[sssd]\n"
 // MIT's, as h_kinit, h_klist and so on.
 func heimdal(t *testing.T, script string) string {
 	t.Helper()
-	unpacked := needUnpacked(t, "heimdal", "heimdal-clients", "") + "/usr"
-	copied := filepath.Join(scratch, "heimdal") // where every user may read it
-	if _, err := os.Stat(copied); err != nil {
-		if err := os.CopyFS(copied, os.DirFS(unpacked)); err != nil {
-			t.Fatal(err)
-		}
-		run, err := os.ReadFile("heimdal.sh")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(copied+"/run.sh", run, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	needUnpacked(t, "heimdal", "heimdal-clients", "")
+	copied, err := heimdalPrograms()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return `
 export HEIMDAL=` + copied + `
@@ -37,6 +30,21 @@ h_kgetcred() { h kgetcred "$@"; }
 h_kdestroy() { h kdestroy "$@"; }
 ` + script
 }
+
+// heimdalPrograms copies Heimdal's programs to where every user may read them.
+var heimdalPrograms = sync.OnceValues(func() (dir string, err error) {
+	dir = filepath.Join(scratch, "heimdal")
+	syscall.ForkLock.RLock() // as in writeProgram
+	defer syscall.ForkLock.RUnlock()
+	if err := os.CopyFS(dir, os.DirFS("../build/heimdal/usr")); err != nil {
+		return "", err
+	}
+	run, err := os.ReadFile("heimdal.sh")
+	if err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(dir+"/run.sh", run, 0o755)
+})
 
 // expect fails the test unless text contains all the parts.
 func expect(t *testing.T, text string, parts ...string) {
@@ -67,6 +75,7 @@ func everybody() []user {
 }
 
 func TestMITClientsLogInSwitchAndLogOut(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, defaults).start()
 	for _, u := range everybody() {
@@ -85,6 +94,7 @@ func TestMITClientsLogInSwitchAndLogOut(t *testing.T) {
 }
 
 func TestHeimdalClientsLogInSwitchAndLogOut(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, defaults).start()
 	for _, u := range everybody() {
@@ -97,6 +107,7 @@ func TestHeimdalClientsLogInSwitchAndLogOut(t *testing.T) {
 }
 
 func TestMITAndHeimdalShareOneCache(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, defaults).start()
 	for _, u := range everybody() {
@@ -108,6 +119,7 @@ func TestMITAndHeimdalShareOneCache(t *testing.T) {
 }
 
 func TestUsersDoNotSeeEachOthersCaches(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	needRealm(t)
 	s := newSystem(t, defaults).start()

@@ -18,6 +18,7 @@ import (
 // Heimdal. Heimdal's client 7 does not know its successor's other names for
 // the default cache, "KCM:UID" and "KCM:UID:", which are that client's matter.
 func TestCollectionsAreWhatMITAndSSSDAndHeimdalTestTheirsToBe(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	scenarios := map[string]func(*testing.T, *system, user){
 		"MIT: nothing is there at first, and a kinit changes that":     firstLogin,
@@ -35,6 +36,7 @@ func TestCollectionsAreWhatMITAndSSSDAndHeimdalTestTheirsToBe(t *testing.T) {
 	}
 	for _, storage := range storages {
 		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, kept(storage)).start()
 			for name, scenario := range scenarios {
 				t.Run(name, func(t *testing.T) {
@@ -137,6 +139,7 @@ func sharedCollection(t *testing.T, s *system, u user) {
 }
 
 func TestALimitOnCachesRefusesOneMoreAndLeavesNothingOfIt(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	for _, storage := range storages {
 		s := newSystem(t, kept(storage, "max_uid_ccaches = 1")).start()
@@ -150,6 +153,7 @@ func TestALimitOnCachesRefusesOneMoreAndLeavesNothingOfIt(t *testing.T) {
 }
 
 func TestTheLimitOnCachesIs64AndCanBeChanged(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	const fill = `fill() { i=$1; while [ $i -le $2 ]; do login -c "KCM:$(id -u):$i" alice; i=$((i + 1)); done; }
 `
@@ -190,6 +194,7 @@ func storeEnded(t *testing.T, c *kcmClient, name, service string, end time.Time)
 }
 
 func TestExpiredCachesDoNotStandInTheWayOfNewOnes(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, defaults).start()
 	u, c := somebody(), s.kcm()
@@ -200,6 +205,7 @@ func TestExpiredCachesDoNotStandInTheWayOfNewOnes(t *testing.T) {
 }
 
 func TestFullSecretsOfAUserDoNotKeepTicketsOut(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, "[sssd]\n[secrets/secrets]\nmax_secrets = 3\n").start()
 	is(t, s, somebody(), `
@@ -209,6 +215,7 @@ func TestFullSecretsOfAUserDoNotKeepTicketsOut(t *testing.T) {
 }
 
 func TestTheDebugLevelDecidesWhatIsLogged(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, kept("secrets", "debug_level = 0")).start()
 	s.sh(somebody(), login+`login alice; klist; kdestroy`)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestAnEditTakesEffectWhenSssdRestartsAndNotBefore(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\ndebug_level = 2\n").start()
 	me := user(os.Getuid())
 	level := func() string {
@@ -26,6 +27,7 @@ func TestAnEditTakesEffectWhenSssdRestartsAndNotBefore(t *testing.T) {
 }
 
 func TestATypoStopsSssdWithFileLineAndTheNearestName(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[sssd]\n\n[kcm]\ndebug_levl = 6\n")
 	out, err := exec.Command(programs+"/sssd", "-i", "--root", s.root).CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 3 {
@@ -40,6 +42,7 @@ func TestATypoStopsSssdWithFileLineAndTheNearestName(t *testing.T) {
 }
 
 func TestASecondSssdLeavesTheFirstAlone(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults).start()
 	out, err := exec.Command(programs+"/sssd", "-i", "--root", s.root).CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 6 {

@@ -133,6 +133,7 @@ var checkCases = map[string]checkCase{
 // TestConfigCheckSaysWhatDebiansSays compares the three blocks and the exit
 // code. What differs is listed with its reason, and must differ.
 func TestConfigCheckSaysWhatDebiansSays(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	const debians = "/usr/sbin/sssctl"
 	needNamespaces(t, "--mount")

@@ -13,6 +13,7 @@ import (
 // real podman and bubblewrap, on the machine's own kernel: in a booted systemd
 // of the tests user namespaces may not have a /proc.
 func TestTheGuideOfContainersWorks(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	needRealm(t)
 	needNamespaces(t, "--user", "--mount", "--pid", "--fork", "--mount-proc")

@@ -70,9 +70,11 @@ func (s *system) detects(program string) bool {
 }
 
 func TestACrowdOfClientsLosesNothing(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	for _, storage := range storages {
 		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, kept(storage))
 			s.underRaceDetector(t).start()
 			s.sh(somebody(), login+`login alice`)

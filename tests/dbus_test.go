@@ -16,6 +16,7 @@ var interfaceXML = regexp.MustCompile(`(?s) *<interface name="(org\.freedesktop\
 // TestTheInstalledInterfacesAreThoseOfTheBus compares packaging/dbus with what
 // the running programs show. UPDATE=dbus writes it.
 func TestTheInstalledInterfacesAreThoseOfTheBus(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "gdbus")
 	s := newSystem(t, defaults).start()
 	s.wake("")

@@ -44,15 +44,15 @@ func bootDebian(t *testing.T, suite, format string) *debian {
 	if _, err := os.Stat(below); err != nil {
 		skip(t, below+" is missing: tests/setup.sh debian makes it")
 	}
-	needRealm(t)
-	clients, err := os.ReadFile(filepath.Join(scratch, "realm/krb5.conf"))
+	r := needRealm(t)
+	clients, err := os.ReadFile(filepath.Join(r.made, "krb5.conf"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	files := map[string]string{
 		"etc/krb5.conf": strings.Replace(string(clients), "[libdefaults]\n", "[libdefaults]\n  default_ccache_name = KCM:\n", 1),
 		"etc/systemd/system/gosssd-kdc.service": fmt.Sprintf("[Service]\nExecStart=/srv/realm.sh /srv/realm %d\n"+
-			"[Install]\nWantedBy=multi-user.target\n", realm.port),
+			"[Install]\nWantedBy=multi-user.target\n", r.port),
 		"etc/sssd/sssd.conf": debianConf,
 		"srv/loop.sh":        klistLoop,
 	}
@@ -63,7 +63,7 @@ func bootDebian(t *testing.T, suite, format string) *debian {
 		for unit in getty.target console-getty.service e2scrub_reap.service krb5-kdc.service krb5-admin-server.service; do ln -s /dev/null "$1/etc/systemd/system/$unit"; done
 		cp realm.sh "$1/srv/"; cp -a "$2" "$1/srv/realm"; mkdir "$1/srv/packages/before"
 		cp ../build/packages/*"$3"_amd64.deb "$1/srv/packages/"; cp ../build/packages/before/*"$3"_amd64.deb "$1/srv/packages/before/"`,
-		"sh", tree, filepath.Join(scratch, "realm"), format)
+		"sh", tree, r.made, format)
 	if out, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -201,6 +201,7 @@ func (d *debian) leftovers() []string {
 }
 
 func TestPackageBesideSSSDOnDebian(t *testing.T) {
+	t.Parallel()
 	onDebians(t, func(d *debian) {
 		d.sh(0, "systemctl start sssd")
 		d.login()
@@ -249,6 +250,7 @@ func TestPackageBesideSSSDOnDebian(t *testing.T) {
 }
 
 func TestPackageOfTheWholeOnDebian(t *testing.T) {
+	t.Parallel()
 	onDebians(t, func(d *debian) {
 		// SSSD was here before, and its conffiles still are.
 		d.sh(0, `dpkg --remove $(dpkg-query -W -f '${Package}\n' 'sssd*') 2>&1; rm -rf /var/lib/sss/db/* /var/lib/sss/mc /var/lib/sss/pubconf`)

@@ -26,6 +26,7 @@ func until(t *testing.T, s *system, u user, script, want string) {
 }
 
 func TestAnExpiredDefaultMakesNobodyAnotherPrincipal(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, kept("secrets", "purge_expired_credentials_interval = 1", "purge_expired_grace = 1")).start()
 	u, c := somebody(), s.kcm()
@@ -41,6 +42,7 @@ func TestAnExpiredDefaultMakesNobodyAnotherPrincipal(t *testing.T) {
 }
 
 func TestAnExpiredNamedCacheKeepsItsPrincipal(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, kept("secrets", "purge_expired_credentials_interval = 1")).start()
 	u, c := somebody(), s.kcm()
@@ -58,6 +60,7 @@ func TestAnExpiredNamedCacheKeepsItsPrincipal(t *testing.T) {
 }
 
 func TestARefusalForAQuotaSaysSo(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, kept("secrets", "max_uid_ccaches = 1")).start()
 	out := s.sh(somebody(), login+heimdal(t, `login alice
@@ -70,6 +73,7 @@ func TestARefusalForAQuotaSaysSo(t *testing.T) {
 }
 
 func TestSeventyLoginsBySSHKeepNobodyOut(t *testing.T) {
+	t.Parallel()
 	s, u, script := sshd(t, defaults)
 	for _, steps := range []string{"nics", "nsic"} {
 		is(t, s, u, `login -c KCM:$(id -u):mine alice; kswitch -c KCM:$(id -u):mine; caches`, "1")
@@ -79,6 +83,7 @@ func TestSeventyLoginsBySSHKeepNobodyOut(t *testing.T) {
 }
 
 func TestALoginThatBreaksOffLeavesTheDefaultAsItWas(t *testing.T) {
+	t.Parallel()
 	s, u, script := sshd(t, defaults)
 	s.sh(u, login+`login alice; login bob`)
 	s.sh(user(os.Getuid()), script+`sshd ns; sshd ns`)
@@ -86,6 +91,7 @@ func TestALoginThatBreaksOffLeavesTheDefaultAsItWas(t *testing.T) {
 }
 
 func TestACacheThatIsNotThereHasTheWordsOfAFile(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, defaults).start()
 	u := somebody()
@@ -97,6 +103,7 @@ func TestACacheThatIsNotThereHasTheWordsOfAFile(t *testing.T) {
 }
 
 func TestTheLogSaysWhoAskedForWhat(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, kept("secrets", "debug_level = 9")).start()
 	u := somebody()
@@ -108,6 +115,7 @@ func TestTheLogSaysWhoAskedForWhat(t *testing.T) {
 }
 
 func TestRootsAccessIsQuiet(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	needRealm(t)
 	for level, lines := range map[string]int{"2": 0, "4": 1} {

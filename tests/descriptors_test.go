@@ -81,6 +81,7 @@ func (s *system) hold(u user, sockets ...string) {
 // Three users with 1000 connections each had kept everybody else out, root
 // included, on both sockets.
 func TestNobodyIsKeptOutByThreeGreedyUsers(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	needProgram(t, "python3", "curl")
 	needRealm(t)
@@ -132,6 +133,7 @@ func TestNobodyIsKeptOutByThreeGreedyUsers(t *testing.T) {
 }
 
 func TestALowHardLimitOfDescriptorsIsSaid(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\nccache_storage = memory\n")
 	u := user(os.Getuid())
 	if u == 0 { // who may raise the limit
@@ -177,6 +179,7 @@ func (s *system) serveUnder(u user, limit int, until string) string {
 // between two looks at it ended the process, and with storage in memory all
 // tickets with it.
 func TestDebugLevelsMayChangeUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\nccache_storage = memory\ndebug_backtrace_enabled = false\n").underRaceDetector(t).start()
 	c := s.kcm()
 	if err := c.Initialize(fmt.Sprintf("%d:first", os.Getuid()), principal("alice")); err != nil {

@@ -76,6 +76,7 @@ func besideForm() layout.Layout {
 // TestTheMakefileHasTheNamesOfTheForms compares the table of the Makefile with
 // that of package layout.
 func TestTheMakefileHasTheNamesOfTheForms(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "make")
 	inBothForms(t, func(t *testing.T, form layout.Layout) {
 		out, err := exec.Command("make", "-C", "..", "-pn", "FORM="+form.Form, "clean").Output()
@@ -110,6 +111,7 @@ func TestTheMakefileHasTheNamesOfTheForms(t *testing.T) {
 // TestTheReadmeHasTheTableOfTheForms looks for every name of package layout in
 // the column of its form.
 func TestTheReadmeHasTheTableOfTheForms(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -143,6 +145,7 @@ func TestTheReadmeHasTheTableOfTheForms(t *testing.T) {
 // TestBothFormsKeepTickets is the core of all other tests, with the programs of
 // both forms: clients, a restart to reload, kill -9, the tool.
 func TestBothFormsKeepTickets(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	me := user(os.Getuid())
 	inBothForms(t, func(t *testing.T, form layout.Layout) {
@@ -187,6 +190,7 @@ func TestBothFormsKeepTickets(t *testing.T) {
 }
 
 func TestImportInBothForms(t *testing.T) {
+	t.Parallel()
 	b := ldbtest.New()
 	b.Cache(30000, 1, "30000", 1, "a", "b")
 	inBothForms(t, func(t *testing.T, form layout.Layout) {
@@ -202,6 +206,7 @@ func TestImportInBothForms(t *testing.T) {
 // TestThePersistentLevelIsOfTheSectionOfTheMonitor: whatever the monitor's
 // program is called, its options stand in [sssd].
 func TestThePersistentLevelIsOfTheSectionOfTheMonitor(t *testing.T) {
+	t.Parallel()
 	me := user(os.Getuid())
 	inBothForms(t, func(t *testing.T, form layout.Layout) {
 		s := newSystemOf(t, form, defaults).start()
@@ -213,6 +218,7 @@ func TestThePersistentLevelIsOfTheSectionOfTheMonitor(t *testing.T) {
 
 // TestBesideSSSDItsLogsAreLeftAlone guards against logs-remove taking SSSD's.
 func TestBesideSSSDItsLogsAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	s := newSystemOf(t, besideForm(), defaults).start()
 	for _, name := range []string{"sssd.log", "sssd_nss.log", "sssd_example.test.log.1", "gosssd.log.1", "sssd_kcm.log.2.gz"} {
 		s.write("/var/log/sssd/"+name, "a line\n", 0o600)
@@ -235,6 +241,7 @@ var ofSSSD = regexp.MustCompile(`^(/run/sssd\.pid|/var/run/sssd\.pid|/run/secret
 // and makes with those of Debian's packages of SSSD and of a running SSSD. Only
 // what is there to take the place of sssd-kcm may be both's.
 func TestBesideSSSDNothingIsSSSDs(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	tree := needUnpacked(t, "sssd", "sssd-common", "")
 	theirs := map[string]bool{}
@@ -257,7 +264,7 @@ func TestBesideSSSDNothingIsSSSDs(t *testing.T) {
 		return looked
 	}
 	dest := lay(t, map[string]string{"etc/logrotate.d/sssd-common": "/var/log/sssd/*.log {\n\tweekly\n}\n"})
-	out, err := exec.Command("make", "-C", "..", "install", "FORM=beside", "BIN="+programsOf(t, besideForm()), "DESTDIR="+dest).CombinedOutput()
+	out, err := makeInstall(dest, "FORM=beside", "BIN="+filepath.Join(scratch, "install.beside"))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -315,6 +322,7 @@ func resolved(path string) string {
 // would be wrong beside SSSD. Names of programs come from package layout; what
 // is SSSD's in both forms is listed here.
 func TestMessagesNameTheProgramsOfTheForm(t *testing.T) {
+	t.Parallel()
 	word := regexp.MustCompile(`(^|[^\w/.\[-])(sssd|sssctl)($|[^\w/.\]=-]|\.($|[^a-z])|=)`)
 	same := regexp.MustCompile(`SSSD's own sssd|systemctl restart sssd`)
 	names := []string{"sssd", "sssd[", "sssd."} // of a section, of the journal's SSSD_PRG_NAME, of the bus

@@ -15,9 +15,11 @@ import (
 // TestOnAFullDiskTicketsAreReadMadeAndDestroyed: a disk that is full takes
 // nothing from anybody.
 func TestOnAFullDiskTicketsAreReadMadeAndDestroyed(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	for storage, file := range vaults {
 		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, storedIn(storage)+"max_ccache_size = 0\n")
 			s.onSmallDisk(s.path("/var/lib/sss/secrets"), "24m")
 			s.start()

@@ -31,6 +31,7 @@ const (
 // 200 times beside a running sssd, half the time while the new database is
 // being written.
 func TestGenconfKilledAtAnyMomentLeavesTheOldDatabaseOrTheNew(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults).start()
 	database := s.path(layout.Current().Database)
 	beside := linux.Beside(database)
@@ -105,6 +106,7 @@ func writesUnnamed(pid int, dir string) bool {
 }
 
 func TestGenconfSectionReplacesOneSection(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, numbered(1)).start()
 	first := s.database()
 	s.configure(numbered(2))
@@ -136,6 +138,7 @@ func TestGenconfSectionReplacesOneSection(t *testing.T) {
 // TestARunningSystemKeepsItsConfigurationUnderGenconf guards that rebuilding
 // the database disturbs nobody.
 func TestARunningSystemKeepsItsConfigurationUnderGenconf(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, numbered(1)).start()
 	s.wake("")
 	before := s.inForce()

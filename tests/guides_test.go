@@ -24,6 +24,7 @@ var followedElsewhere = []string{"containers.md"}
 // TestTheGuidesWork does what the guides say, in order, and compares what they
 // print with what is seen.
 func TestTheGuidesWork(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../packaging/guides/*.md")
 	if err != nil || len(files) < len(guides) {
 		t.Fatalf("the guides are %q, %v", files, err)
@@ -35,7 +36,10 @@ func TestTheGuidesWork(t *testing.T) {
 			t.Errorf("nobody follows %s", name)
 		}
 		if found {
-			t.Run(name, func(t *testing.T) { prepare(t).follow(readGuide(t, file)) })
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				prepare(t).follow(readGuide(t, file))
+			})
 		}
 	}
 }
@@ -160,7 +164,7 @@ func machineOfSSSDsKCM(t *testing.T) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile("/proc/"+m.pid+"/root/srv/sssd_kcm", program, 0o755); err != nil {
+	if err := writeProgram("/proc/"+m.pid+"/root/srv/sssd_kcm", program, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	m.sh(0, `systemctl disable gosssd.service sssd-kcm.socket; systemctl stop gosssd.service sssd-kcm.socket sssd-kcm.service; rm -rf /var/lib/sss/secrets/*`)

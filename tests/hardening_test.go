@@ -54,6 +54,7 @@ func installUnits(t *testing.T, settings ...string) (dir string) {
 }
 
 func TestEveryServiceOfEveryFormIsConfined(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "make", "systemd-analyze")
 	for name, settings := range map[string][]string{
 		"whole":                             {"FORM=whole"},
@@ -88,6 +89,7 @@ func TestEveryServiceOfEveryFormIsConfined(t *testing.T) {
 // TestNoNewPrivilegesIsLeftOutForSELinux: with it systemd could not start the
 // programs in SELinux's domain of SSSD.
 func TestNoNewPrivilegesIsLeftOutForSELinux(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "make")
 	for settings, want := range map[string]bool{"NNP=yes": true, "NNP=no": false} {
 		text, err := os.ReadFile(installUnits(t, settings) + "/sssd-kcm.service")
@@ -108,6 +110,7 @@ const confined = `sed -e '/^Type=/c Type=oneshot' -e '/^Restart/d' -e '/^ExecSta
 // TestUnderTheUnitsTicketsAreRenewed: sssd_kcm reaches KDCs by itself and by
 // kinit, and knows the names of its clients' programs.
 func TestUnderTheUnitsTicketsAreRenewed(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, renewing("secrets"))
 	m.sh(0, `systemctl start sssd`)
 	m.sh(someone, `echo secret | kinit -l 4s -r 1h alice`)
@@ -122,6 +125,7 @@ func TestUnderTheUnitsTicketsAreRenewed(t *testing.T) {
 // TestUnderTheUnitsTheServerAnswersAsTheVectorsSay runs the whole protocol
 // against the service, with the storages that write to the disk in turn.
 func TestUnderTheUnitsTheServerAnswersAsTheVectorsSay(t *testing.T) {
+	t.Parallel()
 	cases, err := vectors.All()
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +161,7 @@ func TestUnderTheUnitsTheServerAnswersAsTheVectorsSay(t *testing.T) {
 // TestUnderTheUnitsUsersReachSocketsInNewDirectories: the units' umask closes
 // what is made to users.
 func TestUnderTheUnitsUsersReachSocketsInNewDirectories(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[sssd]\nsocket_activation = monitor\n[kcm]\nsocket_path = /run/caches/new/kcm\n")
 	m.sh(0, `rm -rf /var/lib/sss/pipes; sed -i '/^\[libdefaults\]/a\  kcm_socket = /run/caches/new/kcm' /etc/krb5.conf
 		systemctl mask --now sssd-kcm.socket sssd-secrets.socket; systemctl start sssd`)
@@ -167,6 +172,7 @@ func TestUnderTheUnitsUsersReachSocketsInNewDirectories(t *testing.T) {
 
 // TestAHostWithoutRenewalMayTakeTheNetworkAway tries the drop-in of the guide.
 func TestAHostWithoutRenewalMayTakeTheNetworkAway(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[sssd]\n")
 	for _, unit := range []string{"sssd-kcm.service", "sssd-secrets.service"} {
 		m.sh(0, fmt.Sprintf(`mkdir -p /etc/systemd/system/%s.d; cp /usr/share/doc/gosssd/no-network.conf /etc/systemd/system/%s.d/`, unit, unit))
@@ -187,6 +193,7 @@ func TestAHostWithoutRenewalMayTakeTheNetworkAway(t *testing.T) {
 // TestOnlyAnSssdKCMThatRenewsKeepsTheInternet counts the filters of system
 // calls that the process has, wherever it was started.
 func TestOnlyAnSssdKCMThatRenewsKeepsTheInternet(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	me := user(os.Getuid())
 	for conf, more := range map[string]int{kept("memory"): 1, renewing("memory"): 0} {

@@ -36,6 +36,7 @@ func podOf(script string) string {
 // TestUnderSystemdAPodNoticesNoRestart is the promise of the main socket for
 // identity sockets, which systemd holds then.
 func TestUnderSystemdAPodNoticesNoRestart(t *testing.T) {
+	t.Parallel()
 	conf := identityConf(machineSocket)
 	m := bootWithPod(t, conf)
 	expect(t, m.sh(0, `systemctl is-active sssd-kcm-web.socket; stat -c '%u %a %F' `+machineSocket), "active\n20001 666 socket")
@@ -75,6 +76,7 @@ func TestUnderSystemdAPodNoticesNoRestart(t *testing.T) {
 // TestBesideSSSDAPodHasAnIdentitySocketToo does so in the other form, whose
 // monitor has another name.
 func TestBesideSSSDAPodHasAnIdentitySocketToo(t *testing.T) {
+	t.Parallel()
 	needNamespaces(t, "--user", "--mount", "--pid", "--fork")
 	m := bootForm(t, "beside", identityConf(machineSocket))
 	m.preparePod()
@@ -90,6 +92,7 @@ func TestBesideSSSDAPodHasAnIdentitySocketToo(t *testing.T) {
 // TestUnderSystemdIdentitySocketsWaitForCachesInMemory has a socket added while
 // stopping the responder would lose caches.
 func TestUnderSystemdIdentitySocketsWaitForCachesInMemory(t *testing.T) {
+	t.Parallel()
 	m := bootWithPod(t, "[kcm]\nccache_storage = memory\n")
 	m.sh(someone, kinit)
 	m.eventually(`sssctl status`, "kcm      running")
@@ -105,6 +108,7 @@ func TestUnderSystemdIdentitySocketsWaitForCachesInMemory(t *testing.T) {
 // TestUnderSystemdTheMonitorMayHoldIdentitySockets has it do so with a mode that
 // is the user's alone, though its unit lets it give nothing away.
 func TestUnderSystemdTheMonitorMayHoldIdentitySockets(t *testing.T) {
+	t.Parallel()
 	conf := strings.Replace(identityConf(machineSocket), "mode = 0666", "mode = 0600", 1)
 	m := bootWithPod(t, "[sssd]\nsocket_activation = monitor\n"+conf)
 	m.sh(0, `systemctl stop sssd; systemctl mask --now sssd-kcm.socket sssd-secrets.socket; systemctl start sssd; chmod 711 /run/pods`)

@@ -85,6 +85,7 @@ func (s *system) pod(maps, script string) string {
 // through an identity socket, however its uid is mapped, and reach for
 // everybody else's caches.
 func TestAPodUsesTheCachesOfItsIdentityOnly(t *testing.T) {
+	t.Parallel()
 	s := startWithPod(t)
 	for name, maps := range mappings {
 		t.Run(name, func(t *testing.T) {
@@ -136,6 +137,7 @@ func asUser(t *testing.T, u user, do func()) {
 // TestRootIsTheIdentityBehindItsSocket speaks the protocol itself, as root of
 // the host.
 func TestRootIsTheIdentityBehindItsSocket(t *testing.T) {
+	t.Parallel()
 	s := startWithPod(t)
 	var uuids [][]byte
 	asUser(t, bob, func() {
@@ -179,6 +181,7 @@ func TestRootIsTheIdentityBehindItsSocket(t *testing.T) {
 // TestAPodNoticesNoRestart has a pod's clients go on over restarts of sssd, by
 // itself and of a kcm with other options, and over the end of kcm.
 func TestAPodNoticesNoRestart(t *testing.T) {
+	t.Parallel()
 	s := startWithPod(t)
 	s.pod("--map-user=1000", `login alice`)
 	done := make(chan string)
@@ -250,6 +253,7 @@ func owned(given, listed string) string {
 // TestIdentitySocketsAreChecked looks at what is said of sections that are
 // wrong, with their lines, and that those of the machine's making stop nothing.
 func TestIdentitySocketsAreChecked(t *testing.T) {
+	t.Parallel()
 	me := user(os.Getuid())
 	for name, c := range map[string]struct {
 		conf string

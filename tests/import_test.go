@@ -15,6 +15,7 @@ import (
 // What klist shows of every cache with SSSD's own sssd_kcm, it shows after the
 // import as well, and the tickets are good for more.
 func TestImportFromSSSD(t *testing.T) {
+	t.Parallel()
 	peer := peers[0]
 	peer.need(t)
 	needRealm(t)
@@ -78,6 +79,7 @@ func (s *system) imported() string {
 }
 
 func TestImportOfAThousandUsers(t *testing.T) {
+	t.Parallel()
 	const users = 1000
 	b := ldbtest.New()
 	for uid := range uint32(users) {
@@ -86,6 +88,7 @@ func TestImportOfAThousandUsers(t *testing.T) {
 	}
 	for _, storage := range []string{"secrets", "secdb"} {
 		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, kept(storage))
 			s.write("/var/lib/sss/secrets/secrets.ldb", string(b.File), 0o600)
 			s.start()
@@ -101,6 +104,7 @@ func TestImportOfAThousandUsers(t *testing.T) {
 }
 
 func TestImportOfADatabaseThatIsDamaged(t *testing.T) {
+	t.Parallel()
 	b := ldbtest.New()
 	b.Cache(30000, 1, "30000", 1, "a")
 	b.Entry(ldbtest.CacheDN(30001, 2, "30001"), "creationTime", "1", "secret", "\x00\x00")

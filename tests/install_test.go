@@ -25,6 +25,7 @@ func lay(t *testing.T, files map[string]string) string {
 }
 
 func TestInstallLeavesSSSDsOwnPackagesAlone(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "make")
 	dir := lay(t, map[string]string{"usr/libexec/sssd/sssd_be": "", "usr/sbin/sssd": "SSSD's"})
 	if out, err := makeInstall(dir); err == nil {
@@ -41,6 +42,7 @@ func TestInstallLeavesSSSDsOwnPackagesAlone(t *testing.T) {
 }
 
 func TestShellsFindTheirCompletion(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "make")
 	dir := lay(t, nil)
 	if out, err := makeInstall(dir); err != nil {
@@ -56,6 +58,7 @@ func TestShellsFindTheirCompletion(t *testing.T) {
 // TestLogsAreRotatedByOneEntry guards against a second entry beside that of
 // Debian's sssd-common, for which logrotate refuses the whole file.
 func TestLogsAreRotatedByOneEntry(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "make")
 	for name, there := range map[string]string{"Debian's is there": "sssd-common", "a fresh machine": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -77,6 +80,7 @@ func TestLogsAreRotatedByOneEntry(t *testing.T) {
 }
 
 func TestUseKCMAddsWhatIsMissingAndTakesItBack(t *testing.T) {
+	t.Parallel()
 	const debians = "[libdefaults]\n\tdefault_realm = EXAMPLE.TEST\n"
 	const mark = "# The next line is from use-kcm, and goes with use-kcm --undo.\n"
 	const include = "includedir /etc/krb5.conf.d/\n"

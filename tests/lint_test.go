@@ -11,6 +11,7 @@ import (
 // TestTheLinterFindsMistakes gives the linter of make lint a package with a
 // mistake in each file but one, which has what .golangci.yml lets pass.
 func TestTheLinterFindsMistakes(t *testing.T) {
+	t.Parallel()
 	const linter = "../build/golangci-lint"
 	if _, err := os.Stat(linter); err != nil {
 		skip(t, "needs golangci-lint; make lint builds it")
@@ -30,6 +31,9 @@ func TestTheLinterFindsMistakes(t *testing.T) {
 	for name, mistake := range mistakes {
 		files[name] = head + mistake.code
 	}
+	mistakes["tests/alone_test.go"] = struct{ code, linter string }{"", "paralleltest"}
+	files["tests/alone_test.go"] = "package tests\n\nimport \"testing\"\n\nfunc TestAlone(t *testing.T) {\n\tt.Log(t.Name())\n}\n"
+	files["alone_test.go"] = strings.Replace(files["tests/alone_test.go"], "tests", "wrong", 1)
 	files["right.go"] = head + "// J closes.\nfunc J(f *os.File) {\n\tdefer f.Close()\n}\n"
 	dir := lay(t, files)
 	path, err := filepath.Abs(linter)
@@ -52,5 +56,5 @@ func TestTheLinterFindsMistakes(t *testing.T) {
 			t.Errorf("%s does not find %s:\n%s", mistake.linter, name, out)
 		}
 	}
-	refuse(t, string(out), "right.go")
+	refuse(t, string(out), "right.go", "\nalone_test.go")
 }

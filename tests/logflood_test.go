@@ -11,6 +11,7 @@ import (
 // A client had made 104 MB of log in 5 s with names of 9 MiB, and 40 MB in 24 s
 // with requests that fail.
 func TestNoClientFillsTheDiskWithLogs(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\nccache_storage = memory\n").start()
 	c := s.kcm()
 	long := protocol.AppendName(nil, strings.Repeat("x", 9<<20))

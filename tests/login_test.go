@@ -31,7 +31,7 @@ func newLogins(t *testing.T) *machine {
 	needUnpacked(t, "login", "sssd-krb5", "2.")
 	needUnpacked(t, "login", "libpam-sss", "2.")
 	m := bootForm(t, "beside", "", "login")
-	m.write("/etc/sssd/sssd.conf", fmt.Sprintf(loginConf, realm.port))
+	m.write("/etc/sssd/sssd.conf", fmt.Sprintf(loginConf, needRealm(t).port))
 	m.sh(0, `echo 'alice:*:20007:20007::/tmp:/bin/sh' >> /etc/passwd
 		echo 'alice:*:20000::::::' >> /etc/shadow
 		echo 'alice:x:20007:' >> /etc/group
@@ -49,6 +49,7 @@ func (m *machine) login(password, script string) (string, error) {
 // The krb5_child of SSSD's own sssd stores a user's ticket here when he logs
 // in, and SSSD's pam_sss sets KRB5CCNAME.
 func TestALoginByPamSssStoresItsTicketHere(t *testing.T) {
+	t.Parallel()
 	m := newLogins(t)
 	out, err := m.login("wrong", "true")
 	if err == nil {

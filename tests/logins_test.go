@@ -76,6 +76,7 @@ func (m *machine) left(caches ...string) {
 }
 
 func TestASessionsEndRemovesItsCacheAndNoOther(t *testing.T) {
+	t.Parallel()
 	m := bootWithLogind(t, fmt.Sprintf(sessionsConf, "yes"))
 	m.sh(carl, kinit+`; echo secret | kinit -c KCM:20009:mine alice`)
 	m.session("one", enter("one", "bob"))
@@ -100,6 +101,7 @@ func TestASessionsEndRemovesItsCacheAndNoOther(t *testing.T) {
 }
 
 func TestTheLastSessionsEndRemovesTheDefaultCache(t *testing.T) {
+	t.Parallel()
 	m := bootWithLogind(t, fmt.Sprintf(sessionsConf, "default"))
 	m.sh(0, `mkdir -p /etc/systemd/logind.conf.d; printf '[Login]\nUserStopDelaySec=0\n' > /etc/systemd/logind.conf.d/x.conf
 		systemctl restart systemd-logind`)
@@ -118,6 +120,7 @@ func TestTheLastSessionsEndRemovesTheDefaultCache(t *testing.T) {
 // An sshd stores the tickets that are delegated to it before PAM opens the
 // session, and in the process that is then put into that.
 func TestACacheThatSshdMadeEndsWithTheSessionThatSshdEnters(t *testing.T) {
+	t.Parallel()
 	program, err := os.ReadFile(compile(t, "login.c"))
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +139,7 @@ func TestACacheThatSshdMadeEndsWithTheSessionThatSshdEnters(t *testing.T) {
 }
 
 func TestSessionCachesSayThatThereIsNoLogind(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, fmt.Sprintf(sessionsConf, "yes"))
 	m.sh(0, `systemctl start sssd sssd-kcm.socket`)
 	const says = "systemd-logind does not run"

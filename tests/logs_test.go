@@ -65,6 +65,7 @@ func (s *system) moveLogs(suffix string) map[string]string {
 // TestHUPRotatesEveryLogAndReadsNoConfiguration also guards the way of
 // logrotate's scripts that signal each process by itself.
 func TestHUPRotatesEveryLogAndReadsNoConfiguration(t *testing.T) {
+	t.Parallel()
 	const notRead = "configuration is read only when sssd starts"
 	s := newSystem(t, talkative).start()
 	s.wake("")
@@ -107,6 +108,7 @@ func TestHUPRotatesEveryLogAndReadsNoConfiguration(t *testing.T) {
 }
 
 func TestALevelSetAtRunTimeOutlivesHUPAndNotARestart(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, talkative).start()
 	s.wake("")
 	before := s.levels()
@@ -132,6 +134,7 @@ func logLine(time, client string) *regexp.Regexp {
 }
 
 func TestLogLinesHaveTheFormOfSSSD(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[sssd]\ndebug_level = 9\n[kcm]\ndebug_level = 9\ndebug_microseconds = true\n[secrets]\ndebug_level = 9\ndebug_timestamps = false\n").start()
 	s.wake("")
 	if err := s.kcm().Initialize(fmt.Sprint(os.Getuid()), principal("alice")); err != nil {
@@ -163,6 +166,7 @@ func TestLogLinesHaveTheFormOfSSSD(t *testing.T) {
 }
 
 func TestSignalsWithoutMeaningAreLoggedAndHarmless(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, talkative).start()
 	s.wake("")
 	pids := map[string]int{}
@@ -182,6 +186,7 @@ func TestSignalsWithoutMeaningAreLoggedAndHarmless(t *testing.T) {
 }
 
 func TestLoggerStderrWritesNoFiles(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, talkative)
 	s.args = []string{"-i"}
 	s.start()
@@ -210,6 +215,7 @@ until grep -q listening "$ROOT/journal"; do sleep 0.01; done
 `
 
 func TestJournaldIsSentTheFieldsOfSSSD(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	needRealm(t)
 	needProgram(t, "python3")
@@ -247,6 +253,7 @@ func TestJournaldIsSentTheFieldsOfSSSD(t *testing.T) {
 }
 
 func TestSssdBecomesADaemonThatServes(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	daemon := func() (string, int) { // ends when nobody holds stderr any more
 		out, _, code := s.sssdOnce("-D")
@@ -290,6 +297,7 @@ func TestSssdBecomesADaemonThatServes(t *testing.T) {
 }
 
 func TestLogsAreEmptiedOrDeletedWhileEverythingRuns(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, talkative).start()
 	s.wake("")
 	me := user(os.Getuid())
@@ -343,6 +351,7 @@ func TestLogsAreEmptiedOrDeletedWhileEverythingRuns(t *testing.T) {
 // TestAResponderWithoutAMonitorLogsOnAfterLogsRemove guards machines where
 // systemd starts a responder and sssd does not run.
 func TestAResponderWithoutAMonitorLogsOnAfterLogsRemove(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, talkative).start()
 	s.wake("")
 	s.kill(syscall.SIGKILL)
@@ -354,6 +363,7 @@ func TestAResponderWithoutAMonitorLogsOnAfterLogsRemove(t *testing.T) {
 }
 
 func TestLogsAreFetchedAsOneArchive(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "tar")
 	s := newSystem(t, talkative).start()
 	s.wake("")

@@ -43,10 +43,10 @@ func bootMachine(t *testing.T, conf string) *machine {
 func bootForm(t *testing.T, form, conf string, unpacked ...string) *machine {
 	t.Helper()
 	needRoot(t)
-	needRealm(t)
+	r := needRealm(t)
 	needProgram(t, "make", "unshare", "nsenter", "setpriv", "pivot_root", "systemctl")
 	installed := installed[form]
-	installed.once.Do(func() { installed.tree, installed.err = install(form) })
+	installed.once.Do(func() { installed.tree, installed.err = install(form, r) })
 	if installed.err != nil {
 		t.Fatal(installed.err)
 	}
@@ -64,13 +64,13 @@ func bootForm(t *testing.T, form, conf string, unpacked ...string) *machine {
 
 // install makes the tree: what make install installs, a krb5.conf, and units
 // for the KDC and for the target to boot to.
-func install(form string) (tree string, err error) {
+func install(form string, r *realm) (tree string, err error) {
 	tree = filepath.Join(scratch, "installed."+form)
-	clients, err := os.ReadFile(filepath.Join(scratch, "realm/krb5.conf"))
+	clients, err := os.ReadFile(filepath.Join(r.made, "krb5.conf"))
 	if err != nil {
 		return "", err
 	}
-	kdc := fmt.Sprintf("[Service]\nExecStart=/srv/realm.sh /srv/realm %d\n", realm.port)
+	kdc := fmt.Sprintf("[Service]\nExecStart=/srv/realm.sh /srv/realm %d\n", r.port)
 	target := "[Unit]\nRequires=basic.target\nAfter=basic.target\nWants=gosssd-kdc.service\n"
 	for name, text := range map[string]string{
 		"etc/krb5.conf":                         string(clients), // without includedir, as Debian's
@@ -91,15 +91,20 @@ func install(form string) (tree string, err error) {
 	copied := exec.Command("sh", "-euc", `cd "$1"
 		mkdir -p srv
 		cp "$OLDPWD/realm.sh" srv/; cp -a "$2" srv/realm`,
-		"sh", tree, filepath.Join(scratch, "realm"))
+		"sh", tree, r.made)
 	if out, err := copied.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return tree, nil
 }
 
+// installing is held by who writes to the directory that make install builds in.
+var installing sync.Mutex
+
 // makeInstall runs make install with more arguments.
 func makeInstall(destdir string, args ...string) (output []byte, err error) {
+	installing.Lock()
+	defer installing.Unlock()
 	args = append([]string{"-C", "..", "install", "DESTDIR=" + destdir, "BIN=" + filepath.Join(scratch, "install")}, args...)
 	cmd := exec.Command("make", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -183,7 +188,9 @@ func (m *machine) write(path, text string) {
 // eventually runs a script until its output contains want.
 func (m *machine) eventually(script, want string) string {
 	m.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	pause := 20 * time.Millisecond
+	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
+		pause = min(pause*5/4, time.Second/4) // each look is four programs that others wait for
 		out, _ := m.try(0, script)
 		if strings.Contains(out, want) {
 			return out

@@ -28,6 +28,7 @@ func page(t *testing.T, name string) string {
 }
 
 func TestManualPagesHaveNoErrors(t *testing.T) {
+	t.Parallel()
 	pages, err := filepath.Glob(manual + "*.[58]")
 	if err != nil || len(pages) < 5 {
 		t.Fatalf("there are %d pages: %v", len(pages), err)
@@ -38,6 +39,7 @@ func TestManualPagesHaveNoErrors(t *testing.T) {
 		"man":    {"man", "--warnings", "-E", "UTF-8", "-l"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			needProgram(t, name)
 			wrong := filepath.Join(t.TempDir(), "wrong.8")
 			if err := os.WriteFile(wrong, []byte(".Dd x\n.Dt WRONG 8\n.Os\n.Sh NAME\n.Xyz\n.Ed\n"), 0o600); err != nil {
@@ -80,6 +82,7 @@ func besidePages(t *testing.T, pages []string) (made []string) {
 // TestTheManualOfTheFormBesideHasItsNames looks in its pages, as they are read,
 // for names that are of the form whole.
 func TestTheManualOfTheFormBesideHasItsNames(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "mandoc")
 	pages, err := filepath.Glob(manual + "*.[58]")
 	if err != nil {
@@ -134,6 +137,7 @@ func complaints(lint []string, file string) string {
 // TestTheExamplesOfTheManualWork runs every command of the pages in a sandbox,
 // as it is written, and checks every piece of sssd.conf.
 func TestTheExamplesOfTheManualWork(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "curl", "busctl", "dbus-monitor")
 	needRealm(t)
 	s := newSystem(t, defaults).start()
@@ -197,6 +201,7 @@ func (s *system) sandboxed(command string) string {
 // TestTheManualNamesEveryOptionOfTheCommandLine compares --help with the
 // pages, and the exit codes with the program.
 func TestTheManualNamesEveryOptionOfTheCommandLine(t *testing.T) {
+	t.Parallel()
 	help := func(args ...string) string {
 		out, err := exec.Command(programs+"/"+args[0], args[1:]...).CombinedOutput()
 		if err != nil {

@@ -141,6 +141,8 @@ var attacks = []attack{
 
 // One user held 1.3 GiB with half-sent frames and 2 GiB with tickets, and kept
 // the stores of all others waiting for 11 s with one list.
+//
+//nolint:paralleltest // it measures memory and times
 func TestOneUserCannotTakeMemoryOrTimeFromTheOthers(t *testing.T) {
 	needRoot(t)
 	s := newSystem(t, defaults).start()

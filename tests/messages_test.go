@@ -11,6 +11,7 @@ import (
 // TestTheMessagesOfTheManualAreWhatMITSays makes each failure of the table in
 // sssd-kcm(8) and reads what the client prints.
 func TestTheMessagesOfTheManualAreWhatMITSays(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	me := user(os.Getuid())
 	running := func(conf string) *system { return newSystem(t, conf).start() }

@@ -13,6 +13,7 @@ import (
 // TestTicketsSurviveAChangeOfTheirStorage changes ccache_storage back and
 // forth: what an administrator is told, and that sssctl brings the caches.
 func TestTicketsSurviveAChangeOfTheirStorage(t *testing.T) {
+	t.Parallel()
 	me := user(os.Getuid())
 	storage := func(word string) string { return "[kcm]\nccache_storage = " + word + "\n" }
 	s := newSystem(t, storage("secrets")).start()
@@ -81,6 +82,7 @@ func TestTicketsSurviveAChangeOfTheirStorage(t *testing.T) {
 
 // TestMITClientsFindTheirTicketsAfterAMove is the same with what users type.
 func TestMITClientsFindTheirTicketsAfterAMove(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	s := newSystem(t, "[kcm]\nccache_storage = secdb\n").start()
 	for _, u := range everybody() {
@@ -102,6 +104,7 @@ func TestMITClientsFindTheirTicketsAfterAMove(t *testing.T) {
 // TestAMoveThatIsKilledLosesNothing kills the responder while caches of many
 // users are brought along, and repeats the command.
 func TestAMoveThatIsKilledLosesNothing(t *testing.T) {
+	t.Parallel()
 	needRoot(t) // who may name caches of others
 	const users = 300
 	s := newSystem(t, "[kcm]\nccache_storage = secrets\n").start()

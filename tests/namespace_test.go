@@ -21,6 +21,7 @@ func needNamespaces(t *testing.T, flags ...string) {
 // promises: a container that is given the socket shares the caches, and users
 // are told apart by the uid that the kernel tells of the peer.
 func TestTheSocketServesAContainerIntoWhichItIsMounted(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	needRealm(t)
 	needProgram(t, "setpriv")
@@ -59,6 +60,7 @@ inside() {
 // TestRootInAUserNamespaceIsTheUserWhoMadeIt has a user who is uid 0 in a user
 // namespace of their own reach for root's caches.
 func TestRootInAUserNamespaceIsTheUserWhoMadeIt(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	needRealm(t)
 	needNamespaces(t, "--user", "--map-root-user")

@@ -36,6 +36,7 @@ const nobody = "4711"
 // responders to something else and asks the running ones over D-Bus what is in
 // force: before, after a reload, and after a restart of sssd.
 func TestEveryOptionIsInForceWhenItsDeclarationSays(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults).start()
 	s.wake("")
 	atFirst := s.inForce()
@@ -96,6 +97,7 @@ func TestEveryOptionIsInForceWhenItsDeclarationSays(t *testing.T) {
 // TestOptionsInForceAct looks at what some options do, besides what the
 // responder says of them.
 func TestOptionsInForceAct(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\nccache_storage = memory\nfd_limit = 2000\n").start()
 	s.wake("")
 	me, name := user(os.Getuid()), fmt.Sprint(os.Getuid())
@@ -136,6 +138,7 @@ func TestOptionsInForceAct(t *testing.T) {
 // TestOptionsThatAreNotServedAreToldAndStopNothing guards that an sssd.conf of
 // SSSD's is taken, and that nobody is left to believe that validation, say, works.
 func TestOptionsThatAreNotServedAreToldAndStopNothing(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	conf := "[sssd]\nservices = nss, pam\ndomains = example.com\n"
 	for _, d := range responders.List() {

@@ -128,6 +128,7 @@ func (s *system) endOf(c *kcmClient, cache string) uint32 {
 // TestALyingKDCCostsItsOwnRenewalsOnly has the KDC of one realm answer what it
 // should not, while that of another is honest.
 func TestALyingKDCCostsItsOwnRenewalsOnly(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, kept("memory", "tgt_renewal = true", "krb5_renew_interval = 1s", "krb5_auth_timeout = 1s", "debug_level = 6"))
 	lying, honest := newLyingKDC(t, "LYING.TEST"), newLyingKDC(t, "HONEST.TEST")
 	s.write("/etc/krb5.conf", realmsConf(lying, honest), 0o644)
@@ -188,6 +189,7 @@ func TestALyingKDCCostsItsOwnRenewalsOnly(t *testing.T) {
 
 // TestAKDCThatWasAwayFindsAllRenewed stops the KDC for three intervals.
 func TestAKDCThatWasAwayFindsAllRenewed(t *testing.T) {
+	t.Parallel()
 	const interval, users = 2 * time.Second, 30
 	s := newSystem(t, kept("memory", "max_uid_ccaches = 0", "tgt_renewal = true", "krb5_renew_interval = 2s", "krb5_auth_timeout = 1s", "debug_level = 6"))
 	k := newLyingKDC(t, "EXAMPLE.TEST")
@@ -226,6 +228,7 @@ func TestAKDCThatWasAwayFindsAllRenewed(t *testing.T) {
 // as Active Directory does to requests without FAST armor, kinit -R is run. MIT's
 // KDC cannot be made to demand armor of a renewal, so this is a stub that does.
 func TestARealmThatRefusesOursIsAskedByKinit(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "kinit")
 	s := newSystem(t, kept("memory", "tgt_renewal = true", "krb5_renew_interval = 1h", "krb5_auth_timeout = 20s", "debug_level = 6"))
 	k := newLyingKDC(t, "FAST.TEST")

@@ -73,6 +73,7 @@ func extract(t *testing.T, file string) string {
 }
 
 func TestPackagesHoldAllThatBelongsThere(t *testing.T) {
+	t.Parallel()
 	for _, file := range append(needPackages(t, "*.deb"), needPackages(t, "*.rpm")...) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			name, monitor, tool := "gosssd", "/usr/sbin/sssd", "sssctl"
@@ -152,6 +153,7 @@ func checkProgram(t *testing.T, path string, arm bool, bom []byte) {
 }
 
 func TestPackagesOfRPMSayWhatTheyReplace(t *testing.T) {
+	t.Parallel()
 	for _, file := range needPackages(t, "*.rpm") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			scripts := rpm(t, file, "--scripts")
@@ -171,6 +173,7 @@ func TestPackagesOfRPMSayWhatTheyReplace(t *testing.T) {
 
 // TestPackagesAreTheSameBytesAgain makes one of each format in two places.
 func TestPackagesAreTheSameBytesAgain(t *testing.T) {
+	t.Parallel()
 	needPackages(t, "*.deb")
 	what := []string{"beside-amd64-deb12", "whole-arm64-rpm"}
 	var made [2]map[string][]byte
@@ -200,6 +203,7 @@ func TestPackagesAreTheSameBytesAgain(t *testing.T) {
 }
 
 func TestPackagesHaveScriptsThatShellcheckLikes(t *testing.T) {
+	t.Parallel()
 	needPackages(t, "*.deb")
 	program := needUnpackedTree(t, "shellcheck") + "/usr/bin/shellcheck"
 	out, err := exec.Command("sh", "-euc", `

@@ -78,13 +78,7 @@ func needUnpacked(t *testing.T, tree, pkg, version string) string {
 // socket when that listens.
 func (p peer) start(t *testing.T, options map[string]string) (socket string, stop func()) {
 	t.Helper()
-	dir, err := os.MkdirTemp(scratch, "peer-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := publicDir(t, "peer-")
 	var conf strings.Builder
 	for key, value := range options {
 		fmt.Fprintf(&conf, "%s = %s\n", key, value)
@@ -126,6 +120,7 @@ func (p peer) start(t *testing.T, options map[string]string) (socket string, sto
 func dialAs(uid uint32, socket string) (net.Conn, error) { return dial.As(uid, socket) }
 
 func TestOtherServersAnswerAsTheVectorsSay(t *testing.T) {
+	t.Parallel()
 	cases, err := vectors.All()
 	if err != nil {
 		t.Fatal(err)
@@ -133,6 +128,7 @@ func TestOtherServersAnswerAsTheVectorsSay(t *testing.T) {
 	uids := map[string]uint32{"one": 20001, "two": 20002, "root": 0}
 	for _, p := range peers {
 		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
 			p.need(t)
 			t.Log(table(cases, p))
 			for _, c := range cases {
@@ -170,6 +166,7 @@ func table(cases []vectors.Case, p peer) string {
 }
 
 func TestTheTableOfDifferencesIsUpToDate(t *testing.T) {
+	t.Parallel()
 	cases, err := vectors.All()
 	if err != nil {
 		t.Fatal(err)

@@ -33,6 +33,7 @@ func blocks(t *testing.T, file, language string) []string {
 }
 
 func TestTheResponderOfTheReadmeWorks(t *testing.T) {
+	t.Parallel()
 	code := blocks(t, "../responder/README.md", "go")
 	if len(code) != 3 {
 		t.Fatalf("responder/README.md has %d blocks of code, expected 3", len(code))
@@ -122,6 +123,7 @@ func (s *system) buildOver(files map[string]string, packages ...string) {
 var link = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 
 func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
+	t.Parallel()
 	list, err := exec.Command("git", "-C", "..", "ls-files", "*.md").Output()
 	if err != nil {
 		skip(t, "needs the repository: "+err.Error())
@@ -147,6 +149,7 @@ func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
 // TestPicturesAreWellFormed parses every SVG and refuses fonts, styles and
 // pictures from elsewhere.
 func TestPicturesAreWellFormed(t *testing.T) {
+	t.Parallel()
 	pictures, err := filepath.Glob("../packaging/pictures/*.svg")
 	if err != nil || len(pictures) < 2 {
 		t.Fatalf("there are %d pictures: %v", len(pictures), err)

@@ -16,6 +16,7 @@ import (
 // found on real machines serves here: what is of other services is told once
 // and left alone.
 func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../confdb/testdata/ad-joined.conf")
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +63,7 @@ func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
 // the owners and modes that packages of SSSD give them. Beside SSSD none of what
 // is SSSD's is worth a warning, and it may have more than we know.
 func TestRealConfigurationsLoadInBothForms(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../confdb/testdata/*-joined.conf")
 	if err != nil || len(files) < 3 {
 		t.Fatalf("%v, %v", files, err)
@@ -111,6 +113,7 @@ func TestRealConfigurationsLoadInBothForms(t *testing.T) {
 // TestBesideSSSDMistakesInOurSectionsAreFound: what is left to SSSD does not
 // hide what is meant for us.
 func TestBesideSSSDMistakesInOurSectionsAreFound(t *testing.T) {
+	t.Parallel()
 	s := newSystemOf(t, besideForm(), "[sssd]\nservices = nss\n[kcm]\nmax_uid_ccache = 3\n[secret]\nx = 1\n")
 	out := s.shFails(user(os.Getuid()), `"$TOOL" --root "$ROOT" config-check`)
 	expect(t, out, "Did you mean 'max_uid_ccaches'", "[secrets]")

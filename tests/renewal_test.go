@@ -95,6 +95,7 @@ func onlyTimesChanged(t *testing.T, what, before, after string) {
 // TestTicketsAreRenewedWithoutAClient: sssd starts the server for them, also
 // where systemd holds the socket (TestUnderSystemdTicketsAreRenewedWithoutAClient).
 func TestTicketsAreRenewedWithoutAClient(t *testing.T) {
+	t.Parallel()
 	s := newRenewal(t, "secrets")
 	renewals := func() int { return strings.Count(s.log("sssd_kcm"), "a ticket is renewed") }
 	more := func(what string) {
@@ -126,6 +127,7 @@ func TestTicketsAreRenewedWithoutAClient(t *testing.T) {
 }
 
 func TestUnderSystemdTicketsAreRenewedWithoutAClient(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, renewing("secrets"))
 	m.sh(0, `systemctl start sssd`)
 	m.eventually(`systemctl is-active sssd-kcm.service`, "active") // and nobody has called
@@ -138,6 +140,7 @@ func TestUnderSystemdTicketsAreRenewedWithoutAClient(t *testing.T) {
 
 // TestTheSessionKeysTypeStays for every encryption type in use.
 func TestTheSessionKeysTypeStays(t *testing.T) {
+	t.Parallel()
 	s := newRenewal(t, "memory")
 	types := []string{"aes128-cts-hmac-sha1-96", "aes256-cts-hmac-sha1-96", "aes128-cts-hmac-sha256-128", "aes256-cts-hmac-sha384-192"}
 	u := somebody()

@@ -19,8 +19,10 @@ import (
 // works on a REPLACE, again and again. Without a monitor, which would take its
 // time before it starts a process again that dies so often.
 func TestAReplaceIsWholeWhateverIsKilled(t *testing.T) {
+	t.Parallel()
 	for storage, programs := range map[string][]string{"secdb": {"sssd_kcm"}, "secrets": {"sssd_kcm", "sssd_secrets"}} {
 		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, kept(storage))
 			if out, err := exec.Command(s.bin+"/sssd", "--genconf", "--root", s.root).CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)

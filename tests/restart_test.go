@@ -82,6 +82,7 @@ var disturbances = map[string]func(s *system, round int){
 }
 
 func TestNoRequestFailsWhile(t *testing.T) {
+	t.Parallel()
 	for name, disturb := range disturbances {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -100,6 +101,7 @@ func TestNoRequestFailsWhile(t *testing.T) {
 
 // TestNothingRacesWhile has the same happen to programs that report data races.
 func TestNothingRacesWhile(t *testing.T) {
+	t.Parallel()
 	for name, disturb := range disturbances {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -150,6 +152,7 @@ func TestKillingKCMCostsNoMoreThanTheRequestsInFlight(t *testing.T) {
 }
 
 func TestARestartReplacesAResponderOnlyForOptionsThatNeedIt(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[sssd]\n").start()
 	c := s.kcm()
 	before := 0
@@ -187,6 +190,7 @@ func TestARestartReplacesAResponderOnlyForOptionsThatNeedIt(t *testing.T) {
 }
 
 func TestCachesInMemoryOutliveRestartsAndTheDeathOfSssd(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\nccache_storage = memory\n").start()
 	name := fmt.Sprint(os.Getuid())
 	c := s.kcm()

@@ -26,7 +26,7 @@ func script(t *testing.T, environment []string, name string, args ...string) (cm
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(checkout, "tests", file), text, 0o755); err != nil {
+		if err := writeProgram(filepath.Join(checkout, "tests", file), text, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -55,6 +55,7 @@ func script(t *testing.T, environment []string, name string, args ...string) (cm
 }
 
 func TestRunWorksInADirectoryOfAnyNameAndSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	parent, err := os.MkdirTemp("", "r")
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +94,7 @@ func TestRunWorksInADirectoryOfAnyNameAndSaysWhatIsWrong(t *testing.T) {
 // TestRunGoesOnWithoutKerberosPrograms gives run a PATH without kinit, KDC and
 // apt-get.
 func TestRunGoesOnWithoutKerberosPrograms(t *testing.T) {
+	t.Parallel()
 	path := t.TempDir()
 	for _, name := range []string{"sh", "id", "mkdir", "chmod", "cp", "cat", "wc", "sed", "sleep", "dirname"} {
 		program, err := exec.LookPath(name)
@@ -121,8 +123,9 @@ func TestRunGoesOnWithoutKerberosPrograms(t *testing.T) {
 }
 
 func TestTheRealmRefusesAPortThatIsTaken(t *testing.T) {
-	needRealm(t)
-	again, said := script(t, nil, "realm.sh", t.TempDir(), fmt.Sprint(realm.port))
+	t.Parallel()
+	r := needRealm(t)
+	again, said := script(t, nil, "realm.sh", t.TempDir(), fmt.Sprint(r.port))
 	if err := again.Run(); err == nil {
 		t.Error("a second KDC starts on the same port")
 	}
@@ -130,6 +133,7 @@ func TestTheRealmRefusesAPortThatIsTaken(t *testing.T) {
 }
 
 func TestSetupWithoutAptGetSaysWhatTheTestsNeed(t *testing.T) {
+	t.Parallel()
 	path := t.TempDir()
 	for _, name := range []string{"sh", "dirname"} {
 		program, err := exec.LookPath(name)

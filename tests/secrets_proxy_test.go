@@ -13,6 +13,7 @@ import (
 // TestOneUsersSecretsAreKeptByACustodiaServer has the server on HTTPS, with
 // certificates of both sides and a token.
 func TestOneUsersSecretsAreKeptByACustodiaServer(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "curl")
 	const token = "tokenoftheservice"
 	remote := custodia.New()

@@ -70,6 +70,7 @@ func (r *rest) put(want int, name string, size int) {
 }
 
 func TestSecretsScenarioCreateReadDelete(t *testing.T) {
+	t.Parallel()
 	r := newSystem(t, defaults).start().rest(t)
 	for form, value := range map[string]string{asJSON: "{\n    \"type\": \"simple\",\n    \"value\": \"bar\"\n}", asOctets: "bar"} {
 		// A list is JSON in any case.
@@ -100,6 +101,7 @@ func TestSecretsScenarioCreateReadDelete(t *testing.T) {
 }
 
 func TestSecretsScenarioContainers(t *testing.T) {
+	t.Parallel()
 	r := newSystem(t, defaults).start().rest(t)
 	r.do(400, asJSON, "POST mycontainer")
 	r.do(200, asJSON, "POST mycontainer/")
@@ -119,6 +121,7 @@ func TestSecretsScenarioContainers(t *testing.T) {
 // TestSecretsScenarioQuotas: the options of the hive win over those of the
 // service.
 func TestSecretsScenarioQuotas(t *testing.T) {
+	t.Parallel()
 	for name, conf := range map[string]string{
 		"of the service": "[secrets]\nmax_secrets = 10\nmax_payload_size = 2\n",
 		"of the hive":    "[secrets]\nmax_secrets = 1\nmax_payload_size = 1\n[secrets/secrets]\nmax_secrets = 10\nmax_payload_size = 2\n",
@@ -138,6 +141,7 @@ func TestSecretsScenarioQuotas(t *testing.T) {
 }
 
 func TestSecretsScenarioQuotaOfOneUser(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[secrets/secrets]\nmax_secrets = 10\nmax_uid_secrets = 5\n").start()
 	r := s.rest(t)
 	for i := range 5 {
@@ -157,6 +161,7 @@ func TestSecretsScenarioQuotaOfOneUser(t *testing.T) {
 }
 
 func TestSecretsScenarioNoLimits(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[secrets/secrets]\nmax_secrets = 0\nmax_uid_secrets = 0\nmax_payload_size = 0\ncontainers_nest_level = 0\n").start()
 	r := s.rest(t)
 	for i := range 2048 {
@@ -179,6 +184,7 @@ func TestSecretsScenarioNoLimits(t *testing.T) {
 // TestSecretsScenarioQuotaOfCaches: that secrets do not take the place of caches
 // is in TestFullSecretsOfAUserDoNotKeepTicketsOut.
 func TestSecretsScenarioQuotaOfCaches(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[secrets/kcm]\nmax_uid_secrets = 3\n").start()
 	me, kcm := fmt.Sprint(os.Getuid()), s.kcm()
 	for i := range 3 {

@@ -17,6 +17,7 @@ import (
 const curl = `curl -s --unix-socket "$ROOT/var/run/secrets.socket" -H "Content-Type: application/json" -w '%{http_code}\n' `
 
 func TestSssctlKeepsTheSecretsOfWhoeverCallsIt(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults).start()
 	for _, u := range everybody() {
 		run := func(want said, stdin string, args ...string) {
@@ -61,6 +62,7 @@ func TestSssctlKeepsTheSecretsOfWhoeverCallsIt(t *testing.T) {
 }
 
 func TestSssctlReachesTheSecretsOfOthersForRootOnly(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	s := newSystem(t, defaults).start()
 	const alice, bob user = 20001, 20002
@@ -97,6 +99,7 @@ func TestSssctlReachesTheSecretsOfOthersForRootOnly(t *testing.T) {
 }
 
 func TestSssctlGivesSecretsANewMasterKey(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	me := user(os.Getuid())
 	got := s.ctl(me, "", "secrets", "get", "x")
@@ -136,6 +139,7 @@ func TestSssctlGivesSecretsANewMasterKey(t *testing.T) {
 }
 
 func TestTenClientsUseTheSecretsAtOnce(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "curl")
 	s := newSystem(t, defaults).start()
 	for _, u := range everybody() {

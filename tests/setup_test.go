@@ -12,6 +12,7 @@ import (
 // TestAChangeOfTheMachineIsNoticed guards the comparison that make test makes
 // of the machine before and after it.
 func TestAChangeOfTheMachineIsNoticed(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]string{
 		"nothing":                       "",
 		"a PAM module is added":         `echo "auth optional pam_sss.so" >>etc/pam.d/common-auth`,
@@ -52,6 +53,7 @@ var changesMachine = regexp.MustCompile(`deb-systemd-helper|update-rc\.d|pam-aut
 // TestSetupInstallsOnlyWhatAddsPrograms looks into the maintainer scripts of
 // what setup.sh installs, where it is installed.
 func TestSetupInstallsOnlyWhatAddsPrograms(t *testing.T) {
+	t.Parallel()
 	script, err := os.ReadFile("setup.sh")
 	if err != nil {
 		t.Fatal(err)

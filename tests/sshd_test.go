@@ -22,6 +22,7 @@ func sshd(t *testing.T, conf string) (*system, user, string) {
 }
 
 func TestTenLoginsBySSHLeaveTenUsableCaches(t *testing.T) {
+	t.Parallel()
 	s, u, script := sshd(t, defaults)
 	me := user(os.Getuid())
 	for what, steps := range map[string]string{
@@ -51,6 +52,7 @@ func TestTenLoginsBySSHLeaveTenUsableCaches(t *testing.T) {
 }
 
 func TestExpiredLoginsBySSHAreTidiedUpWhileOneIsValid(t *testing.T) {
+	t.Parallel()
 	s, u, script := sshd(t, kept("secrets", "purge_expired_credentials_interval = 1"))
 	me := user(os.Getuid())
 	name := strings.TrimSpace(s.sh(me, script+`sshd nsic`))
@@ -66,6 +68,7 @@ func TestExpiredLoginsBySSHAreTidiedUpWhileOneIsValid(t *testing.T) {
 }
 
 func TestLoginsBySSHThatBreakOffKeepNobodyOut(t *testing.T) {
+	t.Parallel()
 	s, u, script := sshd(t, kept("secrets", "max_uid_ccaches = 8"))
 	me := user(os.Getuid())
 	s.sh(me, script+`for i in 1 2 3 4 5 6 7 8; do sshd ns; done`)

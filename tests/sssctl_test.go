@@ -58,6 +58,7 @@ func (s *system) levels(services ...string) string {
 func line(service, text string) string { return fmt.Sprintf("%-25s %s\n", service, text) }
 
 func TestDebugLevelSpeaksAndEndsAsThatOfSSSD(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\ndebug_level = 3\nccache_storage = memory\n")
 	me := user(os.Getuid())
 	notRunning := said{stderr: "SSSD is not running.\n", code: 1}
@@ -103,6 +104,7 @@ func TestDebugLevelSpeaksAndEndsAsThatOfSSSD(t *testing.T) {
 }
 
 func TestALevelOfAServiceThatDoesNotRunIsInForceFromItsStart(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults).start()
 	me := user(os.Getuid())
 	if got := s.ctl(me, "", "debug-level", "--kcm", "6"); got != (said{}) {
@@ -122,6 +124,7 @@ func TestALevelOfAServiceThatDoesNotRunIsInForceFromItsStart(t *testing.T) {
 }
 
 func TestSssctlWithoutACommandPrintsItsUsageAndFails(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	for _, args := range []string{"", "secrets"} {
 		got := s.ctl(user(os.Getuid()), "", strings.Fields(args)...)
@@ -140,6 +143,7 @@ func TestSssctlWithoutACommandPrintsItsUsageAndFails(t *testing.T) {
 // TestAWrongCommandLineOfSssctlIsExplained compares all that is said, word for
 // word: one sentence, and what would be right.
 func TestAWrongCommandLineOfSssctlIsExplained(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	for args, want := range map[string]string{
 		"stats":                  "there is no command \"stats\"; did you mean 'status'?\n'sssctl --help' lists the commands",
@@ -164,6 +168,7 @@ func TestAWrongCommandLineOfSssctlIsExplained(t *testing.T) {
 // TestHelpAndVersionSpeakOfThisProduct guards that no help speaks of the
 // framework or of other systems.
 func TestHelpAndVersionSpeakOfThisProduct(t *testing.T) {
+	t.Parallel()
 	run := func(program string, args ...string) string {
 		out, err := exec.Command(programs+"/"+program, args...).CombinedOutput()
 		if err != nil {
@@ -187,6 +192,7 @@ func TestHelpAndVersionSpeakOfThisProduct(t *testing.T) {
 }
 
 func TestWhatIsForRootIsRefusedToOthers(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	s := newSystem(t, defaults)
 	const somebody user = 20001
@@ -202,6 +208,7 @@ func TestWhatIsForRootIsRefusedToOthers(t *testing.T) {
 }
 
 func TestAPersistentLevelIsInForceAfterARestart(t *testing.T) {
+	t.Parallel()
 	const conf = "[sssd]\n# mine\n[kcm]\ndebug_level = 3\n"
 	s := newSystem(t, conf)
 	me := user(os.Getuid())
@@ -248,6 +255,7 @@ func TestAPersistentLevelIsInForceAfterARestart(t *testing.T) {
 }
 
 func TestALevelThatWillNotPersistIsToldAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	me := user(os.Getuid())
 	s.write("/etc/sssd/conf.d/95-mine.conf", "[kcm]\ndebug_level = 1\n", 0o600)
@@ -277,6 +285,7 @@ func TestALevelThatWillNotPersistIsToldAtOnce(t *testing.T) {
 }
 
 func TestManyPersistentLevelsAtOnceAreAllKept(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	ended := make(chan said)
 	for _, service := range []string{"sssd", "kcm", "secrets"} {
@@ -297,6 +306,7 @@ func TestManyPersistentLevelsAtOnceAreAllKept(t *testing.T) {
 }
 
 func TestBashCompletesSssctl(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "bash")
 	const library = "/usr/share/bash-completion/bash_completion"
 	if _, err := os.Stat(library); err != nil {
@@ -333,6 +343,7 @@ func TestBashCompletesSssctl(t *testing.T) {
 // TestWhatCannotBePrintedIsAFailure guards scripts that send what sssctl shows
 // to a file on a full disk.
 func TestWhatCannotBePrintedIsAFailure(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	s.sh(user(os.Getuid()), `"$BIN"/sssd --genconf --root "$ROOT"`)
 	for _, command := range []string{"config-check", "config-show"} {

@@ -39,6 +39,7 @@ func (s *system) awaitStatus(code int, want ...string) said {
 }
 
 func TestStatusTellsWhatIsWell(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	if got := s.ctl(user(os.Getuid()), "", "status"); got != (said{stderr: "SSSD is not running.\n", code: 3}) {
 		t.Errorf("before sssd runs: %+v", got)
@@ -72,6 +73,7 @@ func TestStatusDoesNotCallWellWhatAnswersNothing(t *testing.T) {
 }
 
 func TestAResponderThatCannotStartAnswersAndItsReasonIsRead(t *testing.T) {
+	t.Parallel()
 	for name, breakIt := range map[string]func(s *system){
 		"its lock file is a directory": func(s *system) {
 			if err := os.MkdirAll(s.path("/run/sssd_kcm.pid"), 0o755); err != nil {
@@ -99,6 +101,7 @@ func TestAResponderThatCannotStartAnswersAndItsReasonIsRead(t *testing.T) {
 }
 
 func TestAStoreThatCannotStartIsAnErrorForTheClient(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults)
 	if err := os.MkdirAll(s.path("/run/sssd_secrets.pid"), 0o755); err != nil {
 		t.Fatal(err)
@@ -115,6 +118,7 @@ func TestAStoreThatCannotStartIsAnErrorForTheClient(t *testing.T) {
 }
 
 func TestADamagedDatabaseIsRestoredWhileSssdRuns(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]func(path string) error{
 		"truncated": func(p string) error { return os.Truncate(p, 30) },
 		"removed":   os.Remove,
@@ -131,12 +135,13 @@ func TestADamagedDatabaseIsRestoredWhileSssdRuns(t *testing.T) {
 			if s.pid("sssd_secrets") != 0 {
 				t.Error("caches that are to be in memory only are on disk")
 			}
-			expect(t, s.log("sssd"), "is restored")
+			s.awaitLog("sssd", "is restored")
 		})
 	}
 }
 
 func TestADeletedSocketIsThereAgain(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\nccache_storage = memory\n").start()
 	name := fmt.Sprint(os.Getuid())
 	if err := s.kcm().Initialize(name, principal("alice")); err != nil {
@@ -159,6 +164,7 @@ func TestADeletedSocketIsThereAgain(t *testing.T) {
 }
 
 func TestARefusedConfigurationIsInTheLogOfSssd(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\ndebug_levl = 3\n")
 	for _, args := range [][]string{{"-i", "--logger=files"}, {"-D"}} {
 		_ = os.Remove(s.path("/var/log/sssd/sssd.log"))

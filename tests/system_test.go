@@ -34,6 +34,18 @@ var skipped struct {
 	tests []string
 }
 
+// ending is what goes when all tests are over.
+var ending struct {
+	sync.Mutex
+	stops []func()
+}
+
+func atEnd(stop func()) {
+	ending.Lock()
+	defer ending.Unlock()
+	ending.stops = append(ending.stops, stop)
+}
+
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
@@ -55,7 +67,9 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	stopRealm()
+	for _, stop := range ending.stops {
+		stop()
+	}
 	if n := len(skipped.tests); n > 0 {
 		fmt.Fprintf(os.Stderr, "SKIPPED %d tests of the system:\n\t%s\n", n, strings.Join(skipped.tests, "\n\t"))
 	}
@@ -87,6 +101,29 @@ func needProgram(t *testing.T, names ...string) {
 	}
 }
 
+// publicDir makes a directory that every user may enter. It goes when all tests
+// are over.
+func publicDir(t testing.TB, prefix string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratch, prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// writeProgram is os.WriteFile for what is to be run. A process that another
+// test forks meanwhile would have the file open for writing until it executes
+// its own program, and "text file busy" would be the answer till then.
+func writeProgram(path string, text []byte, mode os.FileMode) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, text, mode)
+}
+
 // system is one sssd with its responders below a root of its own.
 type system struct {
 	t    testing.TB
@@ -112,13 +149,7 @@ func newSystem(t testing.TB, conf string) *system {
 func newSystemOf(t testing.TB, form layout.Layout, conf string) *system {
 	t.Helper()
 	bin := programsOf(t, form)
-	root, err := os.MkdirTemp(scratch, "root-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(root, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	root := publicDir(t, "root-")
 	s := &system{t: t, form: form, root: root, bin: bin, args: []string{"-i", "--logger=files"}}
 	s.configure(conf)
 	socket := s.path("/var/run/.heim_org.h5l.kcm-socket")
@@ -150,7 +181,11 @@ func (s *system) write(path, text string, mode os.FileMode) {
 	if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.WriteFile(s.path(path), []byte(text), mode); err != nil {
+	write := os.WriteFile
+	if mode&0o111 != 0 {
+		write = writeProgram
+	}
+	if err := write(s.path(path), []byte(text), mode); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@ const someone user = 20001
 const kinit = `echo secret | kinit alice >/dev/null`
 
 func TestStartingTheSocketOfKCMIsEnoughForAClient(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[sssd]\n")
 	m.sh(0, `systemctl start sssd-kcm.socket`)
 	out := m.sh(someone, kinit+`; klist; kvno host/server.example.test; klist`)
@@ -35,6 +36,7 @@ func TestStartingTheSocketOfKCMIsEnoughForAClient(t *testing.T) {
 // TestTheTwoLinesOfTheReadmeInstallIt runs the second on a machine that was
 // made by the first, over Debian's krb5.conf.
 func TestTheTwoLinesOfTheReadmeInstallIt(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +54,7 @@ func TestTheTwoLinesOfTheReadmeInstallIt(t *testing.T) {
 }
 
 func TestUnitsAreAcceptedAndConfined(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[sssd]\n")
 	const units = `sssd.service sssd-kcm.service sssd-secrets.service`
 	if out := m.sh(0, `systemd-analyze verify --man=no `+units+` sssd-kcm.socket sssd-secrets.socket 2>&1`); out != "" {
@@ -68,6 +71,7 @@ func TestUnitsAreAcceptedAndConfined(t *testing.T) {
 }
 
 func TestSssdServesWhereAnSssdWithItsOwnUserLeftItsDirectories(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[kcm]\ndebug_level = 6\n")
 	m.sh(0, `cd /var; chown -R 990 lib/sss log/sssd; chmod 770 lib/sss/* lib/sss/pipes/private log/sssd`)
 	m.sh(0, `systemctl start sssd`)
@@ -110,6 +114,7 @@ var work = []string{
 }
 
 func TestTenRestartsOfSssdFailNoClient(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[sssd]\n")
 	m.sh(0, `systemctl start sssd`)
 	m.sh(someone, kinit)
@@ -128,6 +133,7 @@ func TestTenRestartsOfSssdFailNoClient(t *testing.T) {
 }
 
 func TestRespondersThatAreKilledAgainAndAgainComeBack(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[sssd]\n")
 	m.sh(0, `systemctl start sssd`)
 	m.sh(someone, kinit)
@@ -141,6 +147,7 @@ func TestRespondersThatAreKilledAgainAndAgainComeBack(t *testing.T) {
 }
 
 func TestUnderSystemdOnlyARestartOfSssdReadsTheConfiguration(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[kcm]\ndebug_level = 2\n")
 	m.sh(0, `systemctl start sssd`)
 	m.sh(someone, kinit)
@@ -171,8 +178,10 @@ func TestUnderSystemdOnlyARestartOfSssdReadsTheConfiguration(t *testing.T) {
 }
 
 func TestTheMasterKeyMayComeFromSystemd(t *testing.T) {
+	t.Parallel()
 	for storage, file := range vaults {
 		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
 			name := strings.TrimSuffix(file, ".db") + ".mkey"
 			m := bootMachine(t, storedIn(storage))
 			m.sh(0, `mkdir -m 700 /etc/credstore.encrypted
@@ -194,6 +203,7 @@ func TestTheMasterKeyMayComeFromSystemd(t *testing.T) {
 }
 
 func TestTheWatchdogIsFedAndReplacesAnSssdThatHangs(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[sssd]\n")
 	m.write("/etc/systemd/system/sssd.service.d/watchdog.conf", "[Service]\nWatchdogSec=2s\n")
 	m.sh(0, `systemctl daemon-reload; systemctl start sssd`)
@@ -215,6 +225,7 @@ func TestTheWatchdogIsFedAndReplacesAnSssdThatHangs(t *testing.T) {
 }
 
 func TestTheJournalGetsTheFieldsOfSSSD(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[kcm]\ndebug_level = 6\n")
 	m.write("/etc/default/sssd", "DEBUG_LOGGER=--logger=journald --debug-microseconds=1\n")
 	m.sh(0, `systemctl start sssd`)
@@ -235,11 +246,13 @@ func TestTheJournalGetsTheFieldsOfSSSD(t *testing.T) {
 }
 
 func TestLogrotateMovesAllLogsAndTheirWritersWithThem(t *testing.T) {
+	t.Parallel()
 	for name, rotate := range map[string]string{
 		"under systemd":                      `logrotate -f -s /run/state /etc/logrotate.d/sssd`,
 		"where sssd alone hands a signal on": `unshare -m sh -euc 'umount -l /run/systemd 2>/dev/null || mount -t tmpfs none /run/systemd; logrotate -f -s /run/state /etc/logrotate.d/sssd'`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			needUnpacked(t, "logrotate", "logrotate", "")
 			m := bootMachine(t, "[sssd]\ndebug_level = 6\n[kcm]\ndebug_level = 6\n[secrets]\ndebug_level = 6\n")
 			m.sh(0, `systemctl start sssd`)
@@ -256,6 +269,7 @@ func TestLogrotateMovesAllLogsAndTheirWritersWithThem(t *testing.T) {
 }
 
 func TestUnderSystemdTheMonitorMayHoldTheSockets(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[sssd]\nsocket_activation = monitor\n")
 	m.sh(0, `systemctl mask --now sssd-kcm.socket sssd-secrets.socket; systemctl start sssd`)
 	m.sh(someone, kinit)
@@ -270,6 +284,7 @@ func TestUnderSystemdTheMonitorMayHoldTheSockets(t *testing.T) {
 }
 
 func TestUnderSystemdAnUpgradeTakesEffectAtARestart(t *testing.T) {
+	t.Parallel()
 	m := bootMachine(t, "[sssd]\n")
 	m.sh(0, `systemctl start sssd`)
 	m.sh(someone, kinit)
@@ -297,6 +312,7 @@ func TestUnderSystemdNoClientHangsWhenAResponderCannotStart(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			m := bootMachine(t, "[sssd]\n")
 			m.sh(0, `systemctl start sssd`)
 			m.sh(someone, kinit)

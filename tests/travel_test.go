@@ -28,6 +28,7 @@ func (s *system) ageKeys() (recipient *age.X25519Recipient, file string) {
 // TestCachesTravelToAnotherHost has users log in on one host and find their
 // tickets on another.
 func TestCachesTravelToAnotherHost(t *testing.T) {
+	t.Parallel()
 	needRealm(t)
 	me := user(os.Getuid())
 	here := newSystem(t, kept("secrets")).start()
@@ -77,6 +78,7 @@ func TestCachesTravelToAnotherHost(t *testing.T) {
 // TestASealedFileOpensForItsKeysOnly also has files that are damaged, foreign or
 // not what they say, of which nothing is imported.
 func TestASealedFileOpensForItsKeysOnly(t *testing.T) {
+	t.Parallel()
 	me, uid := user(os.Getuid()), uint32(os.Getuid())
 	s := newSystem(t, kept("memory")).start()
 	recipient, identity := s.ageKeys()

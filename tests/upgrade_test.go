@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +29,7 @@ func (s *system) upgrade(program string) {
 }
 
 func TestARestartTakesUpgradedProgramsIntoUse(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, defaults).ownPrograms().start()
 	s.wake("")
 	kcm, secrets := s.pid("sssd_kcm"), s.pid("sssd_secrets")
@@ -49,6 +50,7 @@ func TestARestartTakesUpgradedProgramsIntoUse(t *testing.T) {
 }
 
 func TestARestartTellsWhatIsNotInForce(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\nccache_storage = memory\n").ownPrograms().start()
 	s.wake("")
 	s.upgrade("sssd_kcm")
@@ -86,6 +88,7 @@ func slowKCM(t *testing.T) (s *system, started func() int, proceed func()) {
 }
 
 func TestAStartingResponderIsNotForgottenByARestart(t *testing.T) {
+	t.Parallel()
 	s, started, proceed := slowKCM(t)
 	answered := make(chan error, 1)
 	go func() {
@@ -110,6 +113,7 @@ func TestAStartingResponderIsNotForgottenByARestart(t *testing.T) {
 }
 
 func TestAResponderThatStartsWhileSssdIsKilledIsReplaced(t *testing.T) {
+	t.Parallel()
 	s, started, proceed := slowKCM(t)
 	answered := make(chan error, 1)
 	go func() {
@@ -146,6 +150,7 @@ func (s *system) smallDisk() {
 }
 
 func TestARestartOnADiskThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ spoil, mend string }{
 		"full":      {`dd if=/dev/zero of="$ROOT/var/lib/sss/filler" bs=4k 2>/dev/null || :`, `rm "$ROOT/var/lib/sss/filler"`},
 		"read-only": {`mount -o remount,ro "$ROOT/var/lib/sss"`, `mount -o remount,rw "$ROOT/var/lib/sss"`},
@@ -184,27 +189,27 @@ func TestARestartOnADiskThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// systemCalls counts those that a process makes in a while.
-func systemCalls(t *testing.T, pid int, while time.Duration) int {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "trace")
+// systemCalls counts those that a process makes in a while. The file out gets
+// their names.
+func systemCalls(pid int, while time.Duration, out string) (n int, err error) {
 	cmd := exec.Command("timeout", "-s", "INT", fmt.Sprint(while.Seconds()), "strace", "-f", "-qq", "-o", out, "-p", fmt.Sprint(pid))
 	said, err := cmd.CombinedOutput()
 	text, readErr := os.ReadFile(out)
 	if readErr != nil {
-		t.Fatalf("strace: %v, %v: %s", err, readErr, said)
+		return 0, fmt.Errorf("strace: %w, %w: %s", err, readErr, said)
 	}
-	n := 0
 	for line := range strings.Lines(string(text)) {
 		if !strings.Contains(line, "resumed>") && !strings.Contains(line, "<unfinished") && !strings.Contains(line, "<detached") {
 			n++
 		}
 	}
-	return n
+	return n, nil
 }
 
 // TestAnIdleSystemSleeps counts what idle processes do. Pings, which are put
 // off, are all that they have to.
+//
+//nolint:paralleltest // it counts what idle processes do
 func TestAnIdleSystemSleeps(t *testing.T) {
 	needRoot(t) // to trace what is protected from others
 	needProgram(t, "strace")
@@ -221,22 +226,31 @@ func TestAnIdleSystemSleeps(t *testing.T) {
 	s.sh(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" restart`) // its responders are adopted now
 	s.awaitStatus(0, "kcm      running", "secrets  running")
 	most := int(window/time.Second) * 20
+	var traces sync.WaitGroup
 	for _, program := range []string{"sssd", "sssd_kcm", "sssd_secrets"} {
-		// The runtime goes to rest, and gives memory back, some time after the last work.
-		var n int
-		for range 5 {
-			if n = systemCalls(t, s.pid(program), window); n <= most {
-				break
+		traces.Go(func() {
+			// The runtime goes to rest, and gives memory back, some time after the last work.
+			var n int
+			for range 5 {
+				var err error
+				if n, err = systemCalls(s.pid(program), window, s.path("/trace."+program)); err != nil {
+					t.Error(err)
+				}
+				if n <= most {
+					break
+				}
 			}
-		}
-		t.Logf("%s: %d system calls in %v", program, n, window)
-		if n > most {
-			t.Errorf("%s is not idle: %d system calls in %v", program, n, window)
-		}
+			t.Logf("%s: %d system calls in %v", program, n, window)
+			if n > most {
+				t.Errorf("%s is not idle: %d system calls in %v", program, n, window)
+			}
+		})
 	}
+	traces.Wait()
 }
 
 func TestRestartsAndTakeoversAreFreeOfRaces(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "[kcm]\nccache_storage = memory\n").underRaceDetector(t).start()
 	if !s.detects("sssd") {
 		t.Fatal("the race detector is not at work")

@@ -25,6 +25,7 @@ func (s *system) vault(file string) string {
 }
 
 func TestSssctlGivesEveryVaultANewMasterKey(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, storedIn("secdb")).start()
 	me := user(os.Getuid())
 	name := fmt.Sprint(me)
@@ -108,9 +109,11 @@ func spoil(t *testing.T, path, hive string, uid uint32) {
 // TestADamagedUserIsAUser: others are served and can log in, also where they
 // are counted, and sssctl shows, repairs and discards.
 func TestADamagedUserIsAUser(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	for storage, file := range vaults {
 		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, storedIn(storage)+"max_ccaches = 100\n").start()
 			c := s.kcm()
 			for _, name := range []string{"20001", "20002", "20003"} {
