@@ -48,7 +48,7 @@ func Descriptor() responder.Descriptor {
 		Sections: []confdb.Section{{
 			Name:    section,
 			Text:    "The Kerberos credential cache server",
-			Options: slices.Concat(options(), renewalOptions(), hookOptions()),
+			Options: slices.Concat(options(), renewalOptions(), hookOptions(), ticketsOptions()),
 		}, responder.IdentitySection(section), inheritedSection()},
 	}
 }
@@ -72,7 +72,7 @@ func worksUnasked(conf *confdb.Snapshot) bool {
 
 // check says what is wrong with options whose values are right by themselves.
 func check(conf *confdb.Snapshot) []responder.Remark {
-	return append(checkRenewal(conf), checkHook(conf)...)
+	return slices.Concat(checkRenewal(conf), checkHook(conf), checkGuard(conf))
 }
 
 func options() []confdb.Option {

@@ -28,6 +28,8 @@ var (
 	errOtherUser    = &refusal{protocol.BadName, "a cache cannot be moved to another user's name"}
 	errNameTaken    = &refusal{protocol.Exists, "the new owner has a cache of this name"}
 	errMode         = &refusal{protocol.Perm, "the mode of the cache forbids it"}
+	errNoTGT        = &refusal{protocol.NotFound, "the cache has no ticket-granting ticket that is valid"}
+	errGuarded      = &refusal{protocol.Denied, "the key of the ticket-granting ticket is guarded"}
 	errNotOwner     = &refusal{protocol.Perm, "only root may give a cache away"}
 	errUserFull     = &refusal{protocol.Quota, "max_uid_ccaches is reached"}
 	errFull         = &refusal{protocol.Quota, "max_ccaches is reached"}
@@ -112,6 +114,7 @@ const (
 func replyFor(op *operation, err error) (protocol.Reply, severity) {
 	var r *refusal
 	var u *unreadable
+	var n *unobtained
 	switch {
 	case errors.Is(err, errNoCache):
 		return protocol.Reply{Inner: op.missing}, ordinary
@@ -120,6 +123,8 @@ func replyFor(op *operation, err error) (protocol.Reply, severity) {
 			return protocol.Reply{Inner: r.code}, ordinary
 		}
 		return protocol.Reply{Inner: r.code}, refused
+	case errors.As(err, &n):
+		return protocol.Reply{Inner: n.code()}, ordinary // it was logged, once for all who asked
 	case errors.As(err, &u):
 		return protocol.Reply{Outer: protocol.IOError}, failed
 	case isQuota(err):

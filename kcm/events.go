@@ -1,6 +1,7 @@
 package kcm
 
 import (
+	"slices"
 	"strings"
 
 	"gosssd/kcm/protocol"
@@ -15,10 +16,17 @@ const (
 	destroyed = "CacheDestroyed"
 )
 
+// obtainedSignal is sent when the server has got a ticket for a process: the uid
+// of the cache's owner, the cache's name and principal, the service, and which
+// process asked.
+const obtainedSignal = "TicketObtained"
+
 // signals declares them.
 func signals() []sbus.Signal {
 	args := []sbus.Arg{{Name: "uid", Type: "u"}, {Name: "name", Type: "s"}, {Name: "principal", Type: "s"}}
-	return []sbus.Signal{{Name: created, Args: args}, {Name: changed, Args: args}, {Name: destroyed, Args: args}}
+	return []sbus.Signal{{Name: created, Args: args}, {Name: changed, Args: args}, {Name: destroyed, Args: args},
+		{Name: obtainedSignal, Args: append(slices.Clip(args), sbus.Arg{Name: "service", Type: "s"},
+			sbus.Arg{Name: "client_uid", Type: "u"}, sbus.Arg{Name: "pid", Type: "i"}, sbus.Arg{Name: "program", Type: "s"})}}
 }
 
 // event is a signal that is sent once its change is committed.

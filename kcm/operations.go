@@ -44,8 +44,8 @@ var operations = [...]operation{
 	{protocol.OpSetFlags, writing, protocol.NoFile, (*session).setFlags},
 	{protocol.OpChown, owning, protocol.NoFile, (*session).chown},
 	{protocol.OpChmod, owning, protocol.NoFile, (*session).chmod},
-	{op: protocol.OpGetInitialTicket}, // this and the next need a KDC client
-	{op: protocol.OpGetTicket},
+	{protocol.OpGetInitialTicket, writing, protocol.NoFile, (*session).getInitialTicket},
+	{protocol.OpGetTicket, writing, protocol.NoFile, (*session).getTicket},
 	{protocol.OpMoveCache, writing, protocol.NoFile, (*session).moveCache},
 	{protocol.OpGetCacheUUIDList, listing, protocol.NoFile, (*session).getCacheUUIDList},
 	{protocol.OpGetCacheByUUID, listing, protocol.End, (*session).getCacheByUUID},

@@ -116,6 +116,9 @@ func (s *session) replace(ctx context.Context) error {
 	principal := clone(s.in.RawPrincipal())
 	s.about.principal = principal
 	creds, err := readCredentials(&s.in, s.server.settings.Load().maxCredentials)
+	for i := 0; err == nil && i < len(creds); i++ {
+		creds[i], err = s.withKey(ctx, name, creds[i])
+	}
 	if err != nil {
 		return err
 	}

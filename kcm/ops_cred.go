@@ -13,6 +13,9 @@ import (
 func (s *session) store(ctx context.Context) error {
 	name := s.nameParam(ctx)
 	cred, err := readCredential(&s.in)
+	if err == nil {
+		cred, err = s.withKey(ctx, name, cred)
+	}
 	if err != nil {
 		return err
 	}
@@ -50,25 +53,51 @@ func (s *session) removeBare(ctx context.Context, name []byte) error {
 const maxUnaskedOffset = 60
 
 // retrieve looks for one credential as the client's library would, and saves
-// it from having all of them sent.
+// it from having all of them sent. One that the cache lacks may be got from the
+// KDC.
 func (s *session) retrieve(ctx context.Context) error {
 	name := s.nameParam(ctx)
 	flags := protocol.Flags(s.in.Uint32())
 	tag := s.in.Credtag()
-	c, err := s.read(ctx, name)
+	owner, c, err := s.find(ctx, name)
 	if err != nil {
 		return err
 	}
-	if c.offset > maxUnaskedOffset || c.offset < -maxUnaskedOffset {
+	cred, err := s.lookFor(ctx, owner, c, &tag, flags)
+	if (err == nil || errors.Is(err, errNoneFound)) && (c.offset > maxUnaskedOffset || c.offset < -maxUnaskedOffset) {
 		return errAskOffset
 	}
+	if err != nil {
+		return err
+	}
+	s.appendCredential(cred)
+	return nil
+}
+
+// lookFor returns what a client looks for, as far as it may be had.
+func (s *session) lookFor(ctx context.Context, owner *collection, c *cache, tag *protocol.Credtag, flags protocol.Flags) (*credential, error) {
+	cred := c.match(tag, flags)
+	switch {
+	case cred == nil, s.guards(cred) && s.forwards(tag, flags):
+		return s.obtain(ctx, owner, c, tag, flags)
+	case s.guards(cred) && tag.Present&protocol.HasServer != 0:
+		// The client's library is about to use the key. It would fail without
+		// it in words that nobody understands.
+		return nil, errGuarded
+	case s.guards(cred):
+		return cred.withoutKey(), nil
+	}
+	return cred, nil
+}
+
+// match returns the first credential that a client looks for, or nil.
+func (c *cache) match(tag *protocol.Credtag, flags protocol.Flags) *credential {
 	for i := range c.entries {
 		if tag.Matches(&c.entries[i].Credential, flags) {
-			s.appendCredential(c.entries[i].credential)
-			return nil
+			return c.entries[i].credential
 		}
 	}
-	return errNoneFound
+	return nil
 }
 
 func (s *session) removeCred(ctx context.Context) error {
@@ -105,7 +134,7 @@ func (s *session) getCredByUUID(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cred := c.byCredentialID(id)
+	cred := s.shown(c).byCredentialID(id)
 	if cred == nil {
 		return errNoSuchID
 	}
@@ -132,6 +161,7 @@ func (s *session) getCredList(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c = s.shown(c)
 	size := len(s.out) + 4 + 4*len(c.entries) + int(c.size)
 	if size > protocol.MaxReply {
 		return errOneByOne

@@ -38,7 +38,7 @@ func TestTheREADMEListsSignalsAndMethods(t *testing.T) {
 	if len(Descriptor().Methods) != 14 {
 		t.Errorf("%d methods, and README.md lists 14", len(Descriptor().Methods))
 	}
-	if len(Descriptor().Signals) != 3 {
-		t.Errorf("%d signals, and README.md lists 3", len(Descriptor().Signals))
+	if len(Descriptor().Signals) != 4 {
+		t.Errorf("%d signals, and README.md lists 4", len(Descriptor().Signals))
 	}
 }

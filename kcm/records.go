@@ -146,6 +146,11 @@ func encodeCredential(raw []byte) []byte {
 	return append(append(make([]byte, 0, recordVersionSize+len(raw)), recordVersion), raw...)
 }
 
+// newCredential makes a credential of what did not come from a client.
+func newCredential(c protocol.Credential) (*credential, error) {
+	return decodeCredential(0, encodeCredential(protocol.AppendCredential(nil, c)))
+}
+
 // decodeCredential reads what encodeCredential made and keeps record.
 func decodeCredential(seq uint64, record []byte) (*credential, error) {
 	if len(record) < recordVersionSize || record[0] != recordVersion {

@@ -115,7 +115,7 @@ func (r *renewing) TGT(ctx context.Context, t renewal.Ticket) (tgt protocol.Cred
 // Replace implements renewal.Keeper: everything else in the cache stays as it
 // is, and so do the ticket's place and the default.
 func (r *renewing) Replace(ctx context.Context, t renewal.Ticket, old, fresh protocol.Credential) error {
-	cred, err := decodeCredential(0, encodeCredential(protocol.AppendCredential(nil, fresh)))
+	cred, err := newCredential(fresh)
 	if err != nil {
 		return err
 	}

@@ -64,11 +64,11 @@ func renewalOf(conf *confdb.Snapshot) (renewal.Options, bool) {
 }
 
 // UsesNetwork reports whether the responder, or what it executes, has anything
-// to do with other hosts for as long as it runs: renewal asks KDCs, and hooks
-// that it starts itself ask whom they like.
+// to do with other hosts for as long as it runs: renewal and get_tickets ask KDCs,
+// and hooks that it starts itself ask whom they like.
 func UsesNetwork(conf *confdb.Snapshot, root responder.Root) bool {
 	_, renews := renewalOf(conf)
-	return renews || hooksTickets(conf) && !systemdRuns(root)
+	return renews || getsTickets(conf) || hooksTickets(conf) && !systemdRuns(root)
 }
 
 // renewsTickets reports whether there is work for the responder although no

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -62,6 +63,19 @@ func (s *session) audit(owner *collection) {
 	if s.log.On(hclog.Info) {
 		s.log.Info("access to another user's cache", s.line(s.op.op, "owner", log.Cause(strconv.FormatUint(uint64(owner.uid), 10)))...)
 	}
+}
+
+// tellObtained tells which process the server has got a ticket for.
+func (s *session) tellObtained(owner *collection, c *cache, cred *credential) {
+	s.log.Info("a ticket is got", s.line(s.op.op, "service", cred.Server, "until", time.Unix(c.ends(cred), 0).Format(time.RFC3339))...)
+	name, principal := c.texts()
+	service := strings.ToValidUTF8(cred.Server.String(), "\uFFFD")
+	s.server.users.signal(obtainedSignal, owner.uid, name, principal, service, s.peer.UID, s.peer.PID, strings.ToValidUTF8(s.about.program, "\uFFFD"))
+}
+
+// logNotObtained logs why a ticket could not be got.
+func (s *session) logNotObtained(server protocol.Principal, err error) {
+	s.log.Warn("a ticket is not got", s.line(s.op.op, "service", server, "reason", err)...)
 }
 
 // logServed logs a request that was.

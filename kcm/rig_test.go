@@ -29,6 +29,7 @@ type rig struct {
 	earlier atomic.Pointer[fakeStore] // the storage before; nil if there is none
 	sssd    atomic.Pointer[[]byte]    // the database of SSSD's own sssd_kcm; nil if there is none
 	kdc     renewal.KDC               // asked for tickets anew
+	tickets Tickets                   // asked for tickets of services
 	logins  *fakeSessions             // nil: there are none to be seen
 	logged  *buffer
 	signals *buffer
@@ -70,7 +71,7 @@ func (r *rig) start(set conf) {
 		}
 		return r.logins.open(), nil
 	}
-	server := newServer(service, stores, r.kdc, sessions, now, monotonic, r.random)
+	server := newServer(service, stores, r.kdc, r.tickets, sessions, now, monotonic, r.random)
 	server.clock.confirm()
 	r.server = server
 	r.t.Cleanup(func() {

@@ -30,6 +30,10 @@ type Server struct {
 
 	doubted bool // the log says that the wall clock is in doubt; of the maintenance goroutine
 
+	guard     guard      // whose TGTs keep their keys here
+	forwards  bool       // although guarded, forwarded TGTs are handed out
+	obtaining *obtaining // nil: clients get their tickets themselves
+
 	renewing *renewing   // nil: tickets are not renewed
 	hooks    *hooking    // nil: nobody is told what becomes of tickets
 	bound    *bound      // nil: no cache ends with a session
@@ -74,18 +78,18 @@ type Stores struct {
 	Group func(uid uint32) (gid uint32)
 }
 
-// New returns the constructor of the responder. kdc asks for tickets anew.
-// sessions is called if caches are to end with login sessions; its error is for
+// New returns the constructor of the responder. renew asks a KDC for tickets
+// anew, tickets for those of services. sessions is called if caches are to end with login sessions; its error is for
 // a machine that has none. random must yield unpredictable bytes and, like now,
 // be usable by many goroutines at once.
-func New(stores Stores, kdc renewal.KDC, sessions func() (Sessions, error), now func() time.Time, random io.Reader) responder.Constructor {
+func New(stores Stores, renew renewal.KDC, tickets Tickets, sessions func() (Sessions, error), now func() time.Time, random io.Reader) responder.Constructor {
 	return func(service *responder.Service) (responder.Handler, error) {
 		began := time.Now()
-		return newServer(service, stores, kdc, sessions, now, func() time.Duration { return time.Since(began) }, random), nil
+		return newServer(service, stores, renew, tickets, sessions, now, func() time.Duration { return time.Since(began) }, random), nil
 	}
 }
 
-func newServer(service *responder.Service, stores Stores, kdc renewal.KDC, sessions func() (Sessions, error), now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
+func newServer(service *responder.Service, stores Stores, renew renewal.KDC, tickets Tickets, sessions func() (Sessions, error), now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, stopMaintenance: stop, reloaded: make(chan struct{}, 1)}
 	s.memory, s.replies = responder.NewBudget(inFlight, ofOneUser), newReplies()
@@ -93,7 +97,11 @@ func newServer(service *responder.Service, stores Stores, kdc renewal.KDC, sessi
 	storage := service.Conf.Section(section).String("ccache_storage")
 	s.users = newUsers(storage, stores.Open, service.Log, service.Signal)
 	if options, on := renewalOf(service.Conf); on {
-		s.renewing = newRenewing(s, kdc, options)
+		s.renewing = newRenewing(s, renew, options)
+	}
+	if getsTickets(service.Conf) {
+		s.obtaining, s.guard = newObtaining(s, tickets), guardOf(service.Conf)
+		s.forwards = len(s.guard) > 0 && service.Conf.Section(section).String(forwardKey) == wordYes
 	}
 	s.hooks = newHooking(s, service)
 	s.bound = newBound(s, service.Conf, sessions)
@@ -150,6 +158,7 @@ func (s *Server) Counters() map[string]uint64 {
 	counters["failures"] = s.failures.Load()
 	counters["accesses by root"] = s.foreign.Load()
 	counters["memory"] = uint64(s.users.resident.Load())
+	s.obtaining.add(counters)
 	s.renewing.add(counters)
 	s.hooks.add(counters)
 	s.bound.add(counters)
@@ -172,5 +181,6 @@ func (s *Server) Volatile() bool { return s.users.volatile() }
 func (s *Server) Close() error {
 	s.stopMaintenance()
 	s.maintenance.Wait()
+	s.obtaining.close()
 	return s.users.close()
 }

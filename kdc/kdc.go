@@ -46,6 +46,14 @@ func (e *Unreachable) Unwrap() error { return e.Err }
 // vain as well. A useless answer may be due to what was asked.
 func (e *Unreachable) Outage() bool { return !errors.Is(e.Err, errReply) }
 
+// SilentRealm returns the realm where no KDC answered at all, or "".
+func (e *Unreachable) SilentRealm() string {
+	if e.Outage() {
+		return e.Realm
+	}
+	return ""
+}
+
 // errReply is the reason to distrust a reply: it is malformed, does not
 // belong to the request, or offers less than what was asked for.
 var errReply = errors.New("the KDC's reply cannot be used")

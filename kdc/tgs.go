@@ -141,7 +141,8 @@ func (q *tgsRequest) accept(reply []byte) (protocol.Credential, error) {
 	if err != nil {
 		return protocol.Credential{}, useless(err)
 	}
-	fresh := q.credential(&answer.DecryptedEncPart, ticket)
+	fresh := credentialOf(q.tgt.Client, &answer.DecryptedEncPart, ticket)
+	fresh.Addresses = q.tgt.Addresses
 	if err := q.check(&answer, fresh); err != nil {
 		return protocol.Credential{}, useless(err)
 	}
@@ -151,12 +152,12 @@ func (q *tgsRequest) accept(reply []byte) (protocol.Credential, error) {
 // useless says that a reply cannot be used, and why.
 func useless(why error) error { return fmt.Errorf("%w: %w", errReply, why) }
 
-func (q *tgsRequest) credential(part *messages.EncKDCRepPart, ticket []byte) protocol.Credential {
+// credentialOf makes a credential of what a reply says.
+func credentialOf(client protocol.Principal, part *messages.EncKDCRepPart, ticket []byte) protocol.Credential {
 	fresh := protocol.Credential{
-		Client:    q.tgt.Client,
-		Server:    principalOf(part.SName, part.SRealm),
-		Addresses: q.tgt.Addresses,
-		Key:       protocol.Keyblock{Enctype: int16(part.Key.KeyType), Key: part.Key.KeyValue},
+		Client: client,
+		Server: principalOf(part.SName, part.SRealm),
+		Key:    protocol.Keyblock{Enctype: int16(part.Key.KeyType), Key: part.Key.KeyValue},
 		Times: protocol.Times{
 			Auth: seconds(part.AuthTime), Start: seconds(part.StartTime),
 			End: seconds(part.EndTime), RenewTill: seconds(part.RenewTill),
@@ -183,9 +184,16 @@ func (q *tgsRequest) check(answer *messages.TGSRep, fresh protocol.Credential) e
 		return errors.New("it answers another request")
 	case !slices.Contains(q.body.EType, part.Key.KeyType):
 		return fmt.Errorf("its session key has encryption type %d, which was not asked for", part.Key.KeyType)
-	case len(part.Key.KeyValue) == 0 || len(answer.Ticket.EncPart.Cipher) == 0:
+	}
+	return unusable(part, answer.Ticket, fresh, q.now)
+}
+
+// unusable says why what a reply has is of no use; nil if it is.
+func unusable(part *messages.EncKDCRepPart, ticket messages.Ticket, fresh protocol.Credential, now time.Time) error {
+	switch {
+	case len(part.Key.KeyValue) == 0 || len(ticket.EncPart.Cipher) == 0:
 		return errors.New("it has no key or no ticket")
-	case int64(fresh.Times.End) <= q.now.Unix():
+	case int64(fresh.Times.End) <= now.Unix():
 		return errors.New("its ticket has ended already")
 	}
 	return nil

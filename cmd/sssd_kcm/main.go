@@ -31,7 +31,8 @@ func construct(s *responder.Service) (responder.Handler, error) {
 			s.Log.Warn("sockets of the Internet cannot be given up", "error", err)
 		}
 	}
-	return kcm.New(stores, askKDC(s.Root, s.Log), openSessions, time.Now, rand.Reader)(s)
+	realms := openRealms(s.Root, s.Log)
+	return kcm.New(stores, realms.Renew, realms, openSessions, time.Now, rand.Reader)(s)
 }
 
 // openStore returns what [kcm] ccache_storage names.

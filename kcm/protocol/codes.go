@@ -17,6 +17,8 @@ const krb5Base = -1765328384
 const (
 	OK          Code = 0
 	IOError     Code = 5              // EIO; clients print "Input/output error"
+	Busy        Code = 11             // EAGAIN; "Resource temporarily unavailable"
+	Denied      Code = 13             // EACCES; "Permission denied"
 	Exists      Code = 17             // EEXIST; "File exists"
 	DiskFull    Code = 28             // ENOSPC; "No space left on device"
 	TooLong     Code = 90             // EMSGSIZE; "Message too long"
@@ -24,6 +26,7 @@ const (
 	BadName     Code = krb5Base + 139 // KRB5_CC_BADNAME
 	NotFound    Code = krb5Base + 141 // KRB5_CC_NOTFOUND: no matching credential
 	End         Code = krb5Base + 142 // KRB5_CC_END: end of a list
+	Unreachable Code = krb5Base + 156 // KRB5_KDC_UNREACH: no KDC of a realm answers
 	CCIO        Code = krb5Base + 193 // KRB5_CC_IO
 	Perm        Code = krb5Base + 194 // KRB5_FCC_PERM
 	NoFile      Code = krb5Base + 195 // KRB5_FCC_NOFILE: no such cache
@@ -33,9 +36,21 @@ const (
 	NoSupport   Code = krb5Base + 247 // KRB5_CC_NOSUPP
 )
 
+// OfKDC returns the code of the table for a KDC's refusal (RFC 4120 §7.5.9):
+// its first 128 codes are those.
+func OfKDC(refusal int32) Code {
+	const known = 128
+	if refusal <= 0 || refusal >= known {
+		return krb5Base + 60 // KRB5KRB_ERR_GENERIC
+	}
+	return krb5Base + Code(refusal)
+}
+
 var codeNames = map[Code]string{
 	OK:          "OK",
 	IOError:     "EIO",
+	Busy:        "EAGAIN",
+	Denied:      "EACCES",
 	Exists:      "EEXIST",
 	DiskFull:    "ENOSPC",
 	TooLong:     "EMSGSIZE",
@@ -43,6 +58,7 @@ var codeNames = map[Code]string{
 	BadName:     "KRB5_CC_BADNAME",
 	NotFound:    "KRB5_CC_NOTFOUND",
 	End:         "KRB5_CC_END",
+	Unreachable: "KRB5_KDC_UNREACH",
 	CCIO:        "KRB5_CC_IO",
 	Perm:        "KRB5_FCC_PERM",
 	NoFile:      "KRB5_FCC_NOFILE",

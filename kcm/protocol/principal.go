@@ -54,6 +54,15 @@ func AppendPrincipal(b []byte, p Principal) []byte {
 	return b
 }
 
+// Clone returns a copy that shares no bytes with p.
+func (p Principal) Clone() Principal {
+	next := Principal{Type: p.Type, Realm: bytes.Clone(p.Realm), Components: make([][]byte, len(p.Components))}
+	for i, component := range p.Components {
+		next.Components[i] = bytes.Clone(component)
+	}
+	return next
+}
+
 // Equal reports whether p and q name the same: realm and components agree
 // byte for byte. The name type is a hint and not part of the name (RFC 4120 §6.2).
 func (p Principal) Equal(q Principal) bool {
