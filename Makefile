@@ -131,7 +131,7 @@ lint:
 
 bench: build
 	tests/setup.sh
-	go test -run '^$$' -bench Cold -benchtime 10x ./tests
+	go test -run '^$$' -bench 'Cold|Kvno' -benchtime 10x ./tests
 	go build -o build/bench ./tests/bench
 	build/bench -bin bin
 

@@ -3,8 +3,11 @@
 # the foreground, on a loopback port: tests/realm.sh DIR PORT [KRB5_CONF_LINE...]
 # DIR/krb5.conf is for its clients; further arguments become lines of its
 # [libdefaults]. The principals alice, bob, carol and u1 to u20 and the services
-# host/server, other, third, fourth and fifth, each of .example.test, have the
-# password "secret".
+# host/server, other, third, fourth and fifth, HTTP/server and ldap/server, each of
+# .example.test, have the password "secret". DIR/services.keytab has the keys of
+# the services of server.
+# $REALM is the realm's name, if it is another. It and $TRUST, another one, trust
+# each other, and it refers those who look for hosts of $TRUST to it.
 # The KDC's programs are those that tests/setup.sh has unpacked into build/kdc, or
 # $KDC, else this machine's.
 set -eu
@@ -14,6 +17,8 @@ if [ $# -lt 2 ]; then
 fi
 dir=$1 port=$2
 shift 2
+realm=${REALM:-EXAMPLE.TEST}
+domain=$(echo "$realm" | tr '[:upper:]' '[:lower:]')
 kdc=${KDC:-$(cd "$(dirname "$0")/.." && pwd)/build/kdc}
 modules=""
 if [ -d "$kdc" ]; then
@@ -38,25 +43,27 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 {
   echo "[libdefaults]"
-  echo "  default_realm = EXAMPLE.TEST"
+  echo "  default_realm = $realm"
   echo "  dns_lookup_kdc = false"
   echo "  dns_lookup_realm = false"
   echo "  dns_canonicalize_hostname = false"
   echo "  rdns = false"
   for line in "$@"; do echo "  $line"; done
   echo "[realms]"
-  echo "  EXAMPLE.TEST = {"
+  echo "  $realm = {"
   echo "    kdc = 127.0.0.1:$port"
   echo "  }"
   echo "[domain_realm]"
-  echo "  .example.test = EXAMPLE.TEST"
+  echo "  .$domain = $realm"
+  [ -z "${TRUST-}" ] || echo "  .$(echo "$TRUST" | tr '[:upper:]' '[:lower:]') = $TRUST"
 } > "$dir/krb5.conf"
 cat > "$dir/kdc.conf" <<EOF
 [kdcdefaults]
   kdc_listen = 127.0.0.1:$port
   kdc_tcp_listen = 127.0.0.1:$port
 [realms]
-  EXAMPLE.TEST = {
+  $realm = {
+    host_based_services = *
     database_name = $dir/principal
     key_stash_file = $dir/stash
     acl_file = $dir/kadm5.acl
@@ -71,9 +78,17 @@ EOF
 chmod 644 "$dir/krb5.conf"
 export KRB5_CONFIG="$dir/krb5.conf" KRB5_KDC_PROFILE="$dir/kdc.conf"
 if [ ! -e "$dir/principal" ]; then
-  kdb5_util create -s -r EXAMPLE.TEST -P master >/dev/null
-  for name in alice bob carol host/server.example.test host/other.example.test host/third.example.test host/fourth.example.test host/fifth.example.test $(seq -f u%g 20); do
-    echo "addprinc -pw secret $name"
-  done | KRB5CCNAME=MEMORY: kadmin.local -r EXAMPLE.TEST -p admin >/dev/null 2>&1
+  kdb5_util create -s -r $realm -P master >/dev/null
+  {
+    for name in alice bob carol HTTP/server ldap/server host/server host/other host/third host/fourth host/fifth $(seq -f u%g 20); do
+      case $name in */*) name=$name.$domain ;; esac
+      echo "addprinc -pw secret $name"
+    done
+    echo "ktadd -norandkey -k $dir/services.keytab host/server.$domain HTTP/server.$domain ldap/server.$domain"
+    for other in ${TRUST-}; do
+      echo "addprinc -pw trust krbtgt/$other@$realm"
+      echo "addprinc -pw trust krbtgt/$realm@$other"
+    done
+  } | KRB5CCNAME=MEMORY: kadmin.local -r $realm -p admin >/dev/null 2>&1
 fi
-exec krb5kdc -n -r EXAMPLE.TEST
+exec krb5kdc -n -r $realm

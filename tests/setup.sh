@@ -4,7 +4,7 @@
 # Those whose installation would change PAM, nsswitch or the enabled units, or
 # would remove others, are unpacked below build/ instead, for every user:
 # SSSD's and Heimdal's KCM servers and clients, SSSD's logins, logind's PAM
-# module, a KDC, logrotate, podman.
+# module, a KDC, logrotate, podman, servers that ask for Kerberos tickets.
 # What cannot be had is said, and its tests are skipped.
 #
 #   tests/setup.sh           all of it
@@ -119,6 +119,7 @@ case ${1-} in
     unpack logrotate logrotate
     unpack containers podman crun uidmap catatonit bubblewrap
     unpack logind libpam-systemd dbus dbus-daemon dbus-system-bus-common dbus-session-bus-common
+    unpack services apache2-bin libapache2-mod-auth-gssapi slapd ldap-utils libsasl2-modules-gssapi-mit openssh-server openssh-client
     unpack login sssd-common sssd-krb5 sssd-proxy libpam-sss libnss-sss
     ;;
   *)
