@@ -2,6 +2,7 @@ package kcm
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 
 	"gosssd/kcm/protocol"
@@ -19,6 +20,7 @@ func (r *refusal) Error() string { return r.why }
 // What operations decide. The code of errNoCache depends on the operation.
 var (
 	errNoCache      = errors.New("no such cache")
+	errNotTheirs    = fmt.Errorf("%w: the name is not one of this user's", errNoCache)
 	errNoPrincipal  = &refusal{protocol.NoFile, "the cache has no principal yet"}
 	errNoCaches     = &refusal{protocol.NoFile, "the user has no caches"}
 	errNoSuchID     = &refusal{protocol.End, "nothing has this UUID"}
@@ -96,7 +98,8 @@ func saysFull(err error) bool {
 	return errors.As(err, &full) && full.Full()
 }
 
-// severity says how an error is logged.
+// severity says how an error is logged. A refusal leaves a line at the default
+// level, an ordinary answer none: sssd-kcm(8), REFUSALS, says which is which.
 type severity int
 
 const (
@@ -116,6 +119,8 @@ func replyFor(op *operation, err error) (protocol.Reply, severity) {
 	var u *unreadable
 	var n *unobtained
 	switch {
+	case errors.Is(err, errNotTheirs):
+		return protocol.Reply{Inner: op.missing}, refused
 	case errors.Is(err, errNoCache):
 		return protocol.Reply{Inner: op.missing}, ordinary
 	case errors.As(err, &r):

@@ -37,6 +37,7 @@ type stream interface {
 // frames cuts what a client sends into requests. What is larger than usual
 // waits for memory before more of it is read.
 type frames struct {
+	op         string // of the request that comes, or came last; for the log
 	from       stream
 	memory     *responder.Holding
 	buf        []byte // from begin to end: read and not yet used
@@ -49,6 +50,7 @@ type frames struct {
 // called. It returns io.EOF when the client ends between two requests.
 func (f *frames) next() ([]byte, error) {
 	for {
+		f.op = protocol.NameOfNext(f.buf[f.begin:f.end])
 		body, size, err := protocol.CutRequest(f.buf[f.begin:f.end])
 		if err != nil {
 			return nil, err

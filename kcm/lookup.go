@@ -66,6 +66,9 @@ func (s *session) find(ctx context.Context, name []byte) (*collection, *cache, e
 	if err != nil {
 		return nil, nil, err
 	}
+	if c == nil && !mayCreate(s.peer.UID, name) {
+		return nil, nil, errNotTheirs
+	}
 	if c == nil {
 		return nil, nil, errNoCache
 	}

@@ -119,12 +119,14 @@ func appendDuration(pairs []any, began time.Time) []any {
 	return append(pairs, "took", time.Since(began))
 }
 
-// logDropped logs why a connection ends, where that is not the client's own way.
-func (s *session) logDropped(err error) {
-	pairs := []any{"uid", s.peer.UID, "pid", s.peer.PID, "program", s.about.program, "reason", err}
+// logDropped logs why a connection ends, where that is not the client's own way,
+// and which request it had sent, or begun to.
+func (s *session) logDropped(op string, err error) {
+	pairs := []any{"op", op, "uid", s.peer.UID, "pid", s.peer.PID, "program", s.about.program, "code", log.Cause("closed"), "reason", err}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 	case errors.Is(err, responder.ErrBudget), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, protocol.ErrVersion), errors.Is(err, protocol.ErrTooLong):
+		s.server.failures.Add(1)
 		s.log.Warn("client dropped", pairs...)
 	default:
 		s.log.Debug("client gone", pairs...)

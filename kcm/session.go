@@ -62,7 +62,7 @@ func (s *session) serve(ctx context.Context, conn stream) {
 			if memory.Dropped() {
 				err = responder.ErrBudget
 			}
-			s.logDropped(err)
+			s.logDropped(requests.op, err)
 			return
 		}
 	}

@@ -35,7 +35,7 @@ func (s *server) makeRoom(uid uint32) bool {
 	victim := s.victim(s.greediest(uid))
 	if victim != nil {
 		victim.Log.Warn("descriptors run short, the user with the most connections loses the one that has been silent longest",
-			"uid", victim.Peer.UID, "pid", victim.Peer.PID, "connections", s.staying[victim.Peer.UID])
+			"uid", victim.Peer.UID, "pid", victim.Peer.PID, "program", victim.Peer.Program(), "connections", s.staying[victim.Peer.UID])
 		s.evicted++
 		s.end(victim)
 	}

@@ -78,7 +78,8 @@ func (s *server) admit(ctx context.Context, e endpoint, c *net.UnixConn) {
 		return
 	}
 	if !s.add(conn) {
-		conn.Log.Warn("a client is refused: there is no descriptor for it", "uid", conn.Peer.UID, "pid", conn.Peer.PID)
+		conn.Log.Warn("a client is refused: there is no descriptor for it", "op", "connect",
+			"uid", conn.Peer.UID, "pid", conn.Peer.PID, "program", conn.Peer.Program(), "code", log.Cause("closed"))
 		_ = c.Close()
 		return
 	}

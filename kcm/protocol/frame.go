@@ -51,6 +51,15 @@ func CutRequest(b []byte) (body []byte, size int, err error) {
 	return b[lengthSize:size:size], size, nil
 }
 
+// NameOfNext names the operation of the frame at the beginning of b, or says
+// that it is not known.
+func NameOfNext(b []byte) string {
+	if len(b) < lengthSize+requestHeader || b[lengthSize] != MajorVersion || b[lengthSize+1] != MinorVersion {
+		return "unknown"
+	}
+	return Op(binary.BigEndian.Uint16(b[lengthSize+2:])).String()
+}
+
 // ParseRequest reads the body of a frame. Params shares the bytes of body.
 func ParseRequest(body []byte) (Request, error) {
 	if len(body) < shortestRequest || body[0] != MajorVersion || body[1] != MinorVersion {

@@ -21,6 +21,7 @@ type provider interface {
 // ServeHTTP answers one request.
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
+	sessionOf(r).begin(r.Method)
 	// A client that hangs up, or stops sending because the service drains,
 	// must not take back a change that was begun.
 	r = r.WithContext(context.WithoutCancel(r.Context()))
@@ -30,14 +31,14 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, text := statusOf(err)
-	s.note(sessionOf(r), r.Method, status, err)
+	s.note(sessionOf(r), status, err)
 	answerStatus(w, status, text)
 }
 
 func (s *service) handle(w http.ResponseWriter, r *http.Request) error {
 	c := sessionOf(r)
 	if c.log.On(hclog.Debug) {
-		c.log.Debug("request", "method", r.Method, "uid", c.peer.UID, "length", r.ContentLength)
+		c.log.Debug("request", "op", r.Method, "uid", c.peer.UID, "length", r.ContentLength)
 	}
 	if isUpgrade(r) {
 		return s.upgrade(w, r)
@@ -46,6 +47,7 @@ func (s *service) handle(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	at, err := route(c.peer, r.URL)
+	c.about = at
 	if err != nil {
 		return err
 	}
@@ -57,22 +59,6 @@ func (s *service) handle(w http.ResponseWriter, r *http.Request) error {
 		return s.local.with(now.users).answer(w, r, at)
 	}
 	return s.local.with(now.kcm).answer(w, r, at)
-}
-
-// note counts and logs what was not answered with success. Names and values of
-// secrets are left out.
-func (s *service) note(c *session, method string, status int, err error) {
-	if status == http.StatusInternalServerError || status == http.StatusGatewayTimeout {
-		s.failed.Add(1)
-		c.log.Error("a request failed", "method", method, "uid", c.peer.UID, "pid", c.peer.PID, "error", err)
-		return
-	}
-	s.refused.Add(1)
-	if status == http.StatusNotFound || status == http.StatusConflict {
-		c.log.Debug("a request was refused", "method", method, "uid", c.peer.UID, "status", status, "reason", err)
-		return
-	}
-	c.log.Warn("a request was refused", "method", method, "uid", c.peer.UID, "pid", c.peer.PID, "status", status, "reason", err)
 }
 
 // resolve makes the providers that a configuration asks for. One that cannot

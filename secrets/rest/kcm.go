@@ -57,6 +57,7 @@ func (s *service) upgrade(w http.ResponseWriter, r *http.Request) error {
 	for err == nil {
 		err = k.serveOne()
 	}
+	s.noteClosed(c, err)
 	return nil // the client is gone
 }
 
@@ -75,6 +76,7 @@ func (k *kcmConn) serveOne() error {
 	if err := k.in.Wait(); err != nil {
 		return err
 	}
+	k.client.begin("unknown")
 	if !k.in.Whole() { // usually it is, and there is no need for a deadline
 		if err := k.client.SetReadDeadline(time.Now().Add(requestTimeout)); err != nil {
 			return err
@@ -96,15 +98,16 @@ func (k *kcmConn) serveOne() error {
 		return err
 	}
 	k.service.requests.Add(1)
+	k.client.begin(frame.Kind.String())
 	if k.client.log.On(hclog.Debug) {
-		k.client.log.Debug("request", "method", frame.Kind, "uid", k.client.peer.UID, "length", length)
+		k.client.log.Debug("request", "op", frame.Kind, "uid", k.client.peer.UID, "length", length)
 	}
 	k.out, k.some = k.out[:0], -1
 	if err == nil {
 		err = k.answer(frame)
 		clear(frame.Content)
 	}
-	return k.finish(frame.Kind, err)
+	return k.finish(err)
 }
 
 // batchLimit is the longest request that is taken: the largest secret, with
@@ -132,6 +135,7 @@ func (k *kcmConn) answer(frame records.Frame) error {
 	if err != nil {
 		return err
 	}
+	k.client.about = target{hive: kcmHive, uid: subject.UID}
 	switch frame.Kind {
 	case records.Load:
 		if err := k.service.local.fences.raise(subject.UID, subject.Token, k.client.hungUp); err != nil {
@@ -198,7 +202,7 @@ func (k *kcmConn) flush() error {
 type sendError struct{ error }
 
 // finish ends an answer with its result.
-func (k *kcmConn) finish(kind records.Kind, err error) error {
+func (k *kcmConn) finish(err error) error {
 	var broken *sendError
 	if errors.As(err, &broken) {
 		return err
@@ -209,7 +213,7 @@ func (k *kcmConn) finish(kind records.Kind, err error) error {
 	}
 	status, text := statusOf(err)
 	if err != nil {
-		k.service.note(k.client, kind.String(), status, err)
+		k.service.note(k.client, status, err)
 	}
 	if errors.Is(err, vault.ErrFull) {
 		status = records.DiskFull

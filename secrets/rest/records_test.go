@@ -218,7 +218,7 @@ func TestErrorsReachTheLogOfTheKCMService(t *testing.T) {
 		var sent bytes.Buffer
 		client := &session{socket: writer{Writer: &sent}, log: serve(t, nil).log}
 		k := &kcmConn{service: serve(t, nil).service, client: client, some: -1}
-		if err := k.finish(records.Commit, c.err); err != nil {
+		if err := k.finish(c.err); err != nil {
 			t.Fatal(err)
 		}
 		f, err := records.NewReader(&sent).Next(1000)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,6 +45,7 @@ func (s *service) start() {
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, sessionKey{}, c.(*session))
 		},
+		ConnState: func(c net.Conn, state http.ConnState) { c.(*session).unheard.Store(state == http.StateActive) },
 	}
 	go func() { s.served <- s.server.Serve(s.handover) }()
 }
@@ -56,10 +58,14 @@ func (s *service) Serve(ctx context.Context, conn *responder.Conn) {
 func (s *service) serve(ctx context.Context, c *session) {
 	stop := context.AfterFunc(ctx, c.cut)
 	defer stop()
+	c.service = s
 	c.memory = s.memory.Open(c.peer.UID, c.cut)
 	defer c.memory.Close()
 	if s.handover.hand(c) {
 		<-c.gone
+	}
+	if c.memory.Dropped() {
+		s.noteClosed(c, responder.ErrBudget)
 	}
 }
 
@@ -71,6 +77,11 @@ type session struct {
 	memory *responder.Holding // of the request that is being answered
 	once   sync.Once
 	gone   chan struct{}
+
+	op      string // of the present request
+	about   target // what that is about, as far as it is known
+	service *service
+	unheard atomic.Bool // a request has begun to come, and is not given to the service yet
 }
 
 // socket is what net/http looks for in a connection, and the descriptor.

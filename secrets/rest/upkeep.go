@@ -34,7 +34,7 @@ func (s *service) upkeep(w http.ResponseWriter, r *http.Request) bool {
 		if status == http.StatusInternalServerError {
 			text = err.Error()
 		}
-		s.note(sessionOf(r), r.Method, status, err)
+		s.note(sessionOf(r), status, err)
 		answer(w, status, "text/plain; charset=utf-8", []byte(text))
 		return true
 	}
