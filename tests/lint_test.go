@@ -26,6 +26,7 @@ func TestTheLinterFindsMistakes(t *testing.T) {
 		"ignored.go":  {"// F closes.\nfunc F(f *os.File) {\n\tf.Close()\n}\n", "errcheck"},
 		"deferred.go": {"// G removes.\nfunc G() {\n\tdefer os.Remove(\"x\")\n}\n", "errcheck"},
 		"exit.go":     {"// H ends.\nfunc H() {\n\tos.Exit(1)\n}\n", "forbidigo"},
+		"vetted.go":   {"// K closes for ever.\nfunc K() int {\n\treturn 1\n\tos.Clearenv()\n\treturn 2\n}\n", "govet"},
 		"compared.go": {"// I asks.\nfunc I(err error) bool {\n\treturn err == os.ErrExist\n}\n", "errorlint"},
 	}
 	for name, mistake := range mistakes {

@@ -17,6 +17,7 @@ import (
 
 // hammer runs clients that reconnect as libkrb5 does until every one of them
 // has made its requests and the disturbance is over, and returns what failed.
+// After its requests a client lets other tests have the processor now and then.
 func (s *system) hammer(clients, requests int, disturb func()) []error {
 	s.t.Helper()
 	name := fmt.Sprint(os.Getuid())
@@ -31,6 +32,9 @@ func (s *system) hammer(clients, requests int, disturb func()) []error {
 		c := s.kcm()
 		running.Go(func() {
 			for n := 0; n < requests || !over.Load(); n++ {
+				if n > requests {
+					time.Sleep(time.Millisecond)
+				}
 				var err error
 				if n%10 == 0 {
 					err = c.store(name, principal("alice"), fmt.Sprintf("%d-%d", i, n%100))
