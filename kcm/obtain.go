@@ -26,8 +26,7 @@ type Tickets interface {
 	// Ticket gets a ticket by means of tgt. Before it, those that were needed on
 	// the way may stand. offset is how far the KDCs' clocks are ahead.
 	Ticket(ctx context.Context, tgt protocol.Credential, want Wanted, offset time.Duration) ([]protocol.Credential, error)
-	// Initial gets the first ticket of a client by its own key; without a server
-	// a ticket-granting one.
+	// Initial gets the first ticket of a client by its own key.
 	Initial(ctx context.Context, client, server protocol.Principal, key protocol.Keyblock, offset time.Duration) (protocol.Credential, error)
 }
 
@@ -163,6 +162,9 @@ func (o *obtaining) ticket(ctx context.Context, s *session, owner *collection, c
 func (o *obtaining) initial(ctx context.Context, s *session, owner *collection, c *cache, server protocol.Principal, secret protocol.Keyblock) (*credential, error) {
 	r := protocol.NewReader(c.principal)
 	client := r.Principal()
+	if server.Components == nil {
+		server = protocol.TGS(string(client.Realm), string(client.Realm))
+	}
 	digest := sha256.Sum256(secret.Key)
 	key := obtain.KeyOf(binary.BigEndian.AppendUint32(nil, owner.uid), c.id[:], c.principal, protocol.AppendPrincipal(nil, server), digest[:])
 	offset := time.Duration(c.offset) * time.Second

@@ -25,15 +25,11 @@ import (
 // initialLife is how long a ticket is asked for; the KDC shortens it.
 const initialLife = 24 * time.Hour
 
-// Initial gets the first ticket of a client, whose own key this is: for server,
-// or without one for the ticket-granting service of its realm. The client shows
-// that it has the key by a time stamp (RFC 4120 §5.2.7.2), so that offset must
-// be right.
+// Initial gets the first ticket of a client, whose own key this is, for server, in
+// most cases the ticket-granting service of its realm. The client shows that it
+// has the key by a time stamp (RFC 4120 §5.2.7.2), so that offset must be right.
 func (r *Realms) Initial(ctx context.Context, client, server protocol.Principal, key protocol.Keyblock, offset time.Duration) (protocol.Credential, error) {
 	realm := string(client.Realm)
-	if server.Components == nil {
-		server = protocol.TGS(realm, realm)
-	}
 	if string(server.Realm) != realm {
 		return protocol.Credential{}, fmt.Errorf("%v is in another realm than %v, which no first ticket is for", server, client)
 	}

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jcmturner/gokrb5/v8/keytab"
+	"github.com/jcmturner/gokrb5/v8/types"
+
 	"gosssd/kcm/protocol"
 )
 
@@ -289,4 +292,46 @@ func TestHeimdalsClientsUnderTheGuard(t *testing.T) {
 		echo secret | kinit bob
 		h_kgetcred host/other.example.test@EXAMPLE.TEST
 		h_kinit -R`))
+}
+
+// TestAServersKeyGetsItsFirstTicket: GET_INITIAL_TICKET and GET_TICKET against a
+// real KDC. No client library sends them by itself.
+func TestAServersKeyGetsItsFirstTicket(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	r := needRealm(t)
+	keys, err := keytab.Load(r.dir + "/services.keytab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newGetting(t, r.dir, getting())
+	c := s.kcm()
+	const cache = "0:server"
+	client := principal("host", "server.example.test")
+	if err := c.Initialize(cache, client); err != nil {
+		t.Fatal(err)
+	}
+	service := types.NewPrincipalName(1, "host/server.example.test")
+	for _, enctype := range []int32{17, 18, 19, 20} {
+		secret, _, err := keys.GetEncryptionKey(service, "EXAMPLE.TEST", 0, enctype)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := protocol.AppendKeyblock([]byte{0}, protocol.Keyblock{Enctype: int16(enctype), Key: secret.KeyValue})
+		if _, err := c.Call(protocol.OpGetInitialTicket, protocol.AppendName(nil, cache), key); err != nil {
+			t.Fatalf("enctype %d: %v", enctype, err)
+		}
+		secret.KeyValue[0]++
+		key = protocol.AppendKeyblock([]byte{0}, protocol.Keyblock{Enctype: int16(enctype), Key: secret.KeyValue})
+		if _, err := c.Call(protocol.OpGetInitialTicket, protocol.AppendName(nil, cache), key); err == nil {
+			t.Errorf("enctype %d: a wrong key gets a ticket", enctype)
+		}
+	}
+	options := make([]byte, 4+4)
+	other := protocol.AppendPrincipal(nil, principal("host", "other.example.test"))
+	if _, err := c.Call(protocol.OpGetTicket, protocol.AppendName(nil, cache), options, other); err != nil {
+		t.Fatal(err)
+	}
+	out := s.sh(0, "KRB5CCNAME=KCM:"+cache+" klist; KRB5CCNAME=KCM:"+cache+" kvno -q host/third.example.test")
+	expectAll(t, out, "krbtgt/EXAMPLE.TEST@EXAMPLE.TEST", "host/other.example.test@EXAMPLE.TEST")
 }

@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"strconv"
+	"strings"
 )
 
 // Code is a result on the wire: 0, a code of krb5's error table, or an errno
@@ -36,12 +37,14 @@ const (
 	NoSupport   Code = krb5Base + 247 // KRB5_CC_NOSUPP
 )
 
-// OfKDC returns the code of the table for a KDC's refusal (RFC 4120 §7.5.9):
-// its first 128 codes are those.
+// ofKDC is how many codes at the beginning of the table are those of KDCs.
+const ofKDC = 128
+
+// OfKDC returns the code of the table for a KDC's refusal (RFC 4120 §7.5.9).
 func OfKDC(refusal int32) Code {
-	const known = 128
-	if refusal <= 0 || refusal >= known {
-		return krb5Base + 60 // KRB5KRB_ERR_GENERIC
+	const generic = 60 // KRB_ERR_GENERIC
+	if refusal <= 0 || refusal >= ofKDC {
+		refusal = generic
 	}
 	return krb5Base + Code(refusal)
 }
@@ -73,6 +76,9 @@ func (c Code) String() string {
 	if name, known := codeNames[c]; known {
 		return name
 	}
+	if refusal := c - krb5Base; 0 < refusal && refusal < ofKDC {
+		return "KDC_ERR_" + strconv.Itoa(int(refusal))
+	}
 	return strconv.Itoa(int(c))
 }
 
@@ -83,7 +89,11 @@ func CodeByName(name string) (Code, bool) {
 			return code, true
 		}
 	}
-	n, err := strconv.ParseInt(name, 10, 32)
+	number, isOfKDC := strings.CutPrefix(name, "KDC_ERR_")
+	n, err := strconv.ParseInt(number, 10, 32)
+	if isOfKDC && err == nil {
+		return OfKDC(int32(n)), true
+	}
 	return Code(n), err == nil
 }
 
