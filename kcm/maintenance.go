@@ -28,6 +28,7 @@ func (s *Server) maintain(ctx context.Context) {
 			purge.Stop()
 			return
 		case <-check.C:
+			s.forgetTraveller()
 			s.giveBack(s.evictIdle())
 		case <-purge.C:
 			s.purgeExpired(ctx)

@@ -39,9 +39,10 @@ type Server struct {
 	bound    *bound      // nil: no cache ends with a session
 	surveyed atomic.Bool // they know the tickets of all users, or there is none of them
 
-	stores    Stores
-	moving    sync.Mutex // held while caches are brought from another storage
-	traveller traveller  // guarded by moving
+	stores      Stores
+	moving      sync.Mutex // held while caches are brought from another storage
+	traveller   traveller  // guarded by moving
+	travelLimit uint64     // maxTravel, or less in a test
 
 	stopMaintenance context.CancelFunc
 	maintenance     sync.WaitGroup
@@ -91,7 +92,7 @@ func New(stores Stores, renew renewal.KDC, tickets Tickets, sessions func() (Ses
 
 func newServer(service *responder.Service, stores Stores, renew renewal.KDC, tickets Tickets, sessions func() (Sessions, error), now func() time.Time, monotonic func() time.Duration, random io.Reader) *Server {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, stopMaintenance: stop, reloaded: make(chan struct{}, 1)}
+	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, travelLimit: maxTravel, stopMaintenance: stop, reloaded: make(chan struct{}, 1)}
 	s.memory, s.replies = responder.NewBudget(inFlight, ofOneUser), newReplies()
 	s.settings.Store(settingsOf(service.Conf))
 	storage := service.Conf.Section(section).String("ccache_storage")

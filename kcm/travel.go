@@ -26,7 +26,7 @@ const (
 
 const (
 	pieceSize = 512 << 10 // of a message, which may have 1 MiB
-	maxTravel = 256 << 20 // bytes of one user's records
+	maxTravel = 96 << 20  // bytes of one user's records: more than max_uid_ccache_size by default
 	maxKnown  = 64        // archives that are known to have been imported
 )
 
@@ -41,11 +41,23 @@ func travelMethods() []sbus.Method {
 	}
 }
 
-// traveller is one user's records on their way, between two calls.
+// traveller is one user's records on their way, between two calls. There is
+// one at a time, so that they take memory once, whoever asks.
 type traveller struct {
 	uid     uint32
 	leaves  bool
 	records []byte
+	touched bool // since forgetTraveller looked
+}
+
+// forgetTraveller drops records whose sssctl has ended on the way.
+func (s *Server) forgetTraveller() {
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	if !s.traveller.touched {
+		s.traveller = traveller{}
+	}
+	s.traveller.touched = false
 }
 
 // travel answers those methods; ok is false for all others.
@@ -77,9 +89,9 @@ func (s *Server) travel(ctx context.Context, method string, args []any) (results
 func (s *Server) exportPiece(ctx context.Context, uid uint32, from uint64) (piece []byte, total uint64, err error) {
 	if from == 0 {
 		s.traveller = traveller{uid: uid, leaves: true}
-		err := s.inspect(ctx, s.users.of(uid), func(state *state) error {
-			s.traveller.records = state.travelling()
-			return nil
+		err := s.inspect(ctx, s.users.of(uid), func(state *state) (err error) {
+			s.traveller.records, err = state.travelling(s.travelLimit)
+			return err
 		})
 		if err != nil {
 			return nil, 0, err
@@ -90,6 +102,7 @@ func (s *Server) exportPiece(ctx context.Context, uid uint32, from uint64) (piec
 	if !t.leaves || t.uid != uid || from > total {
 		return nil, 0, errors.New("another export or import has come between; begin again")
 	}
+	t.touched = true
 	piece = t.records[from:min(from+pieceSize, total)]
 	if from+uint64(len(piece)) == total {
 		s.traveller = traveller{}
@@ -97,20 +110,33 @@ func (s *Server) exportPiece(ctx context.Context, uid uint32, from uint64) (piec
 	return piece, total, nil
 }
 
-// travelling encodes the user's caches as records of an archive.
-func (s *state) travelling() (b []byte) {
+// travelling encodes the user's caches as records of an archive, of at most
+// limit bytes.
+func (s *state) travelling(limit uint64) (b []byte, err error) {
+	add := func(key string, value []byte) {
+		if uint64(len(b)+len(key)+len(value)) > limit {
+			err = tooMuch(s.uid, limit)
+		}
+		if err == nil {
+			b = archive.AppendRecord(b, archive.Record{Key: key, Value: value})
+		}
+	}
 	if s.preferred != (protocol.UUID{}) {
 		e := newEdit(s)
 		e.setDefault(s.preferred, s.previous)
-		b = archive.AppendRecord(b, archive.Record{Key: defaultKey, Value: e.records[defaultKey]})
+		add(defaultKey, e.records[defaultKey])
 	}
 	for _, c := range s.caches {
-		b = archive.AppendRecord(b, archive.Record{Key: headerKey(c.id), Value: encodeHeader(c)})
+		add(headerKey(c.id), encodeHeader(c))
 		for _, entry := range c.entries {
-			b = archive.AppendRecord(b, archive.Record{Key: credentialKey(c.id, entry.seq), Value: entry.record})
+			add(credentialKey(c.id, entry.seq), entry.record)
 		}
 	}
-	return b
+	return b, err
+}
+
+func tooMuch(uid uint32, limit uint64) error {
+	return sbus.Errorf(sbus.ErrorInvalidArgs, "the caches of uid %d have more than %d MiB", uid, limit>>20)
 }
 
 // importPiece takes the next piece of a user's records. With the last one the
@@ -125,10 +151,11 @@ func (s *Server) importPiece(ctx context.Context, uid uint32, from uint64, piece
 	switch {
 	case t.leaves || t.uid != uid || from != uint64(len(t.records)):
 		return 0, 0, problems, errors.New("another export or import has come between; begin again")
-	case from+uint64(len(piece)) > maxTravel:
+	case from+uint64(len(piece)) > s.travelLimit:
 		s.traveller = traveller{}
-		return 0, 0, problems, sbus.Errorf(sbus.ErrorInvalidArgs, "the caches of uid %d have more than %d MiB", uid, maxTravel>>20)
+		return 0, 0, problems, tooMuch(uid, s.travelLimit)
 	}
+	t.touched = true
 	t.records = append(t.records, piece...)
 	if !last {
 		return 0, 0, problems, nil
@@ -151,7 +178,8 @@ func (s *Server) importPiece(ctx context.Context, uid uint32, from uint64, piece
 }
 
 // arrived reads what travelling wrote. A cache whose name the user may not give
-// is left out, and what cannot be read.
+// is left out, and what cannot be read. The login session that a cache was to
+// end with is of the other host: here it would be over at once.
 func arrived(uid uint32, b []byte) (old *state, problems []string, err error) {
 	records, from := newLoader(), bytes.NewReader(b)
 	for {
@@ -171,6 +199,9 @@ func arrived(uid uint32, b []byte) (old *state, problems []string, err error) {
 	}
 	old, damaged := records.finish()
 	old.uid = uid
+	for _, c := range old.caches {
+		c.session = nil
+	}
 	for _, d := range damaged {
 		problems = append(problems, fmt.Sprintf("uid %d: record %q: %v", uid, d.key, d.err))
 	}

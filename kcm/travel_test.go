@@ -144,3 +144,74 @@ func TestArchivesThatWereImportedAreKnown(t *testing.T) {
 		t.Error("an ID that is too short is taken")
 	}
 }
+
+// TestACacheOfALoginSessionArrivesWithoutIt, since that session is of the other
+// host; nobody there would keep the tickets.
+func TestACacheOfALoginSessionArrivesWithoutIt(t *testing.T) {
+	r, other := newRig(t, nil), newRig(t, nil)
+	r.client(1000).login("1000:b", "bob")
+	session := sessionNamed("c12")
+	err := r.server.users.of(1000).apply(context.Background(), func(e *edit) error {
+		c := e.byName([]byte("1000:b")).copy()
+		c.session = &session
+		e.caches = []*cache{c}
+		e.header(c)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := r.leave(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if old, _, err := arrived(1000, records); err != nil || old.caches[0].session != nil {
+		t.Fatalf("%+v, %v", old, err)
+	}
+	if imported, _, problems, err := other.arrive(records); imported != 1 || len(problems) != 0 || err != nil {
+		t.Fatalf("%d, %v, %v", imported, problems, err)
+	}
+	other.start(nil) // so that the store is read
+	if got := other.client(1000).caches(); len(got) != 1 {
+		t.Errorf("the caches are %v", got)
+	}
+	err = other.server.inspect(context.Background(), other.server.users.of(1000), func(s *state) error {
+		if c := s.byName([]byte("1000:b")); c == nil || c.session != nil {
+			t.Errorf("%+v", c)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTravellersTakeBoundedMemory and none after two looks at one that has
+// stopped.
+func TestTravellersTakeBoundedMemory(t *testing.T) {
+	r, ctx := newRig(t, nil), context.Background()
+	r.client(1000).login("1000", "alice")
+	records, err := r.leave(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.server.travelLimit = uint64(len(records)) - 20 // a record's head is not counted
+	if _, err := r.leave(1000); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("an export of too much: %v", err)
+	}
+	if _, _, _, err := r.arrive(records); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("an import of too much: %v", err)
+	}
+	half := []any{uint32(1000), uint64(0), records[:10], false}
+	if _, err := r.server.Call(ctx, importRecords, half); err != nil {
+		t.Fatal(err)
+	}
+	r.server.forgetTraveller()
+	if r.server.traveller.records == nil {
+		t.Error("the records of a moment ago are forgotten")
+	}
+	r.server.forgetTraveller()
+	if r.server.traveller.records != nil {
+		t.Error("the records stay")
+	}
+}
