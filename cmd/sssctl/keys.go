@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"sync"
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -135,8 +138,35 @@ func askTerminal(prompt string) (string, error) {
 		return "", fmt.Errorf("there is no terminal to ask; use --passphrase-fd: %w", err)
 	}
 	defer func() { _ = terminal.Close() }()
+	defer restoreOnSignal(int(terminal.Fd()))()
 	fmt.Fprint(terminal, prompt)
 	secret, err := term.ReadPassword(int(terminal.Fd()))
 	fmt.Fprintln(terminal)
 	return string(secret), err
+}
+
+// restoreOnSignal has a signal that ends this program leave the terminal as it
+// is now, and not without echo, until done is called.
+func restoreOnSignal(terminal int) (done func()) {
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return func() {} // reading from it fails, too
+	}
+	signals, over := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case s := <-signals:
+			_ = term.Restore(terminal, before)
+			signal.Reset(s)
+			_ = unix.Kill(os.Getpid(), s.(unix.Signal)) // and ends, as it would have
+		case <-over:
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		close(over)
+		watching.Wait()
+	}
 }
