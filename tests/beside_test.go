@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // debiansSSSD is what SSSD itself needs to run: a domain and a service.
@@ -85,6 +86,19 @@ func TestBesideSSSDAStopOfItLeavesClientsServed(t *testing.T) {
 	m.eventually(`systemctl is-active sssd gosssd`, "active\nactive")
 	expect(t, m.sh(someone, `klist`), "host/server.example.test@EXAMPLE.TEST")
 	m.eventually(`gosssctl debug-level --kcm`, "0x07f0")
+}
+
+// TestBesideSSSDAHungResponderDoesNotHoldItUp: gosssd is ordered before sssd,
+// and kills one that does not answer.
+func TestBesideSSSDAHungResponderDoesNotHoldItUp(t *testing.T) {
+	t.Parallel()
+	m := bootBeside(t, "[kcm]\n")
+	m.sh(someone, kinit)
+	began := time.Now()
+	m.sh(0, `kill -STOP $(systemctl show --value -p MainPID sssd-kcm); systemctl restart sssd; systemctl is-active sssd gosssd`)
+	t.Logf("sssd is restarted after %v", time.Since(began)) // mostly our waiting for the hung one
+	m.sh(someone, `klist -s`)
+	expect(t, m.sh(0, `cat /var/log/sssd/gosssd.log`), "does not answer")
 }
 
 // TestBesideSSSDItsRotationOfLogsTakesOurs has Debian's entry of logrotate, which

@@ -68,6 +68,22 @@ func newMonitor(list []responder.Descriptor, f *flags, conf *confdb.Snapshot, lo
 // busMode lets only the monitor's own user connect to the private bus.
 const busMode = 0o600
 
+// readyTime is how long what is ordered behind this service at the start, as
+// SSSD's own sssd is, waits for responders that take their time to end: one that
+// hangs has 8 s, one with clients that do not end has force_timeout.
+const readyTime = 20 * time.Second
+
+// readyWithin replaces the responders that run from before, and tells systemd
+// that sssd is ready when that takes longer.
+func (m *monitor) readyWithin(limit time.Duration, replace func() error) error {
+	early := time.AfterFunc(limit, func() {
+		m.log.Warn("responders with an older configuration are not replaced yet", "after", limit)
+		responder.Notify("READY=1\nSTATUS=Replacing responders that run with an older configuration")
+	})
+	defer early.Stop()
+	return replace()
+}
+
 // run serves until the context ends. ready is called when the bus and all
 // sockets answer and no responder runs with an older configuration.
 func (m *monitor) run(ctx context.Context, kept *kept, ready func()) error {
@@ -90,19 +106,25 @@ func (m *monitor) run(ctx context.Context, kept *kept, ready func()) error {
 			s.closeSockets()
 		}
 	}()
-	for _, s := range m.services {
-		// Each serves again before those that need it are replaced, which may
-		// need it for their last answers.
-		if err := m.takeOver(ctx, s, kept); err != nil {
-			return err
+	m.background.Go(func() { feedWatchdog(background) })
+	err = m.readyWithin(readyTime, func() error {
+		for _, s := range m.services {
+			// Each serves again before those that need it are replaced, which may
+			// need it for their last answers.
+			if err := m.takeOver(ctx, s, kept); err != nil {
+				return err
+			}
+			supervised = append(supervised, s.begin())
 		}
-		supervised = append(supervised, s.begin())
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	kept.closeRest()
 	var others sync.WaitGroup
 	defer others.Wait()
 	others.Go(func() { m.handleSignals(ctx) })
-	others.Go(func() { feedWatchdog(ctx) })
 	others.Go(func() { m.guard(ctx) })
 	m.ready.Store(true)
 	ready()

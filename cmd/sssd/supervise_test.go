@@ -373,3 +373,31 @@ func TestSystemdIsCalledForAResponderWithWork(t *testing.T) {
 		t.Errorf("logged %d times:\n%s", n, logged.String())
 	}
 }
+
+// What is ordered behind sssd starts although a responder takes its time to
+// end: here it does not end before that.
+func TestSystemdDoesNotWaitForAResponderThatDoesNotEnd(t *testing.T) {
+	path := t.TempDir() + "/notify"
+	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	m := &monitor{log: log.Discard()}
+	if err := m.readyWithin(time.Hour, func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+	err = m.readyWithin(time.Millisecond, func() error {
+		_ = told.SetReadDeadline(time.Now().Add(30 * time.Second))
+		b := make([]byte, 1000)
+		n, err := told.Read(b)
+		if !strings.HasPrefix(string(b[:n]), "READY=1\n") {
+			t.Errorf("systemd is told %q, %v", b[:n], err)
+		}
+		return errors.New("no")
+	})
+	if err == nil {
+		t.Error("the error is lost")
+	}
+}
