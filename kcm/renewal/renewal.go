@@ -307,6 +307,10 @@ func (r *Renewer) note(it *item, err error, now time.Time) (news bool) {
 		return false
 	case errors.Is(err, ErrGone):
 		r.counts.Overtaken++
+		// One with the same times has taken its place, if it is still known.
+		if r.schedule.items[it.place()] == it {
+			r.schedule.put(it, now.Add(r.pause(it)))
+		}
 		return false
 	case away:
 		r.counts.Unanswered++

@@ -20,6 +20,7 @@ type shelf struct {
 	renewer *Renewer
 	tickets map[uint32]Ticket
 	broken  error // of Replace
+	swapped int   // how often Replace finds another ticket with the same times
 	logged  []string
 	renewed int
 }
@@ -46,6 +47,11 @@ func (s *shelf) TGT(_ context.Context, t Ticket) (protocol.Credential, time.Dura
 
 func (s *shelf) Replace(_ context.Context, t Ticket, _, fresh protocol.Credential) error {
 	s.mu.Lock()
+	if s.swapped > 0 {
+		s.swapped--
+		s.mu.Unlock()
+		return ErrGone
+	}
 	if s.tickets[t.UID] != t || s.broken != nil {
 		defer s.mu.Unlock()
 		if s.broken != nil {
@@ -347,6 +353,21 @@ func TestTheUserWins(t *testing.T) {
 		}
 		if sum := b.renewer.Summary(); sum.Overtaken == 0 || sum.Tickets != 1 {
 			t.Errorf("%+v", sum)
+		}
+	})
+}
+
+// TestATicketOfTheSameTimesIsRenewedAsWell: a login in the second of the one before
+// it, while that one's ticket is being renewed.
+func TestATicketOfTheSameTimesIsRenewedAsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.swapped = 2
+		b.give(ticket(1))
+		time.Sleep(life * 3 / 5)
+		asked, renewed, _, logged := b.seen()
+		if asked != 3 || renewed != 1 || logged != "" {
+			t.Errorf("asked %d times, renewed %d times, logged %q", asked, renewed, logged)
 		}
 	})
 }
