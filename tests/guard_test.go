@@ -19,21 +19,14 @@ func getting(lines ...string) string {
 	return kept("secdb", append([]string{"get_tickets = yes", "debug_level = 6"}, lines...)...)
 }
 
-// newGetting is a system that gets tickets. The krb5.conf of the KDC in dir is
-// that of clients and of sssd_kcm.
+// newGetting is a system that gets tickets from the KDC in dir.
 func newGetting(t testing.TB, dir, conf string) *system {
 	t.Helper()
 	s := newSystem(t, conf)
-	s.krb5ConfOf(dir, "default_ccache_name = KCM:", "kcm_socket = "+s.path(sockets["sssd_kcm"]))
-	text, err := os.ReadFile(s.path("/krb5.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.write("/etc/krb5.conf", string(text), 0o644)
 	// That of those who have the socket and nothing else.
 	s.write("/bare.conf", "[libdefaults]\n  default_ccache_name = KCM:\n  kcm_socket = "+s.path(sockets["sssd_kcm"])+
 		"\n  dns_lookup_kdc = false\n  dns_canonicalize_hostname = false\n  rdns = false\n", 0o644)
-	return s.start()
+	return s.askingKDC(dir)
 }
 
 // expectAll fails unless a text has all parts, in this order.

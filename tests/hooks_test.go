@@ -257,6 +257,13 @@ func TestSystemdStartsAHookFromATemplate(t *testing.T) {
 	m.sh(0, `sed -i '/^User=/d' /etc/systemd/system/ticket-hook@.service; systemctl daemon-reload`)
 	m.sh(someone, `kdestroy -A; echo secret | kinit alice`)
 	m.eventually(`cat /var/log/sssd/sssd_kcm.log`, `it would run as the user`)
+	for _, command := range []string{"ExecStart=+", "ExecStart=!", "ExecStart=-+", "ExecStartPre=+", "ExecStopPost=!"} {
+		m.write("/etc/systemd/system/ticket-hook@.service", strings.Replace(unit, "ExecStart=", command, 1)+"ExecStart=/bin/true\n")
+		m.sh(0, `chmod 644 /etc/systemd/system/ticket-hook@.service; systemctl daemon-reload; truncate -s 0 /var/log/sssd/sssd_kcm.log`)
+		m.sh(someone, `kdestroy -A; echo secret | kinit alice`)
+		name, prefix, _ := strings.Cut(command, "=")
+		m.eventually(`cat /var/log/sssd/sssd_kcm.log`, fmt.Sprintf("a command of its %s= would run as root; leave out the '%s' before it", name, prefix[len(prefix)-1:]))
+	}
 	if told := m.sh(0, `ls /srv/told`); told != "20001\n" {
 		t.Errorf("hooks have run as %s", told)
 	}

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -185,6 +187,51 @@ func TestALyingKDCCostsItsOwnRenewalsOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMITsKDCIsStoppedForThreeIntervals while the tickets of three users come due.
+func TestMITsKDCIsStoppedForThreeIntervals(t *testing.T) {
+	t.Parallel()
+	needRealm(t)
+	const interval, life = 2 * time.Second, 30 * time.Second
+	dir := t.TempDir()
+	k, err := startKDC(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.stop() })
+	s := newRenewalOf(t, dir, kept("secdb", "tgt_renewal = true", "krb5_renew_interval = 2s", "krb5_auth_timeout = 1s", "debug_level = 6"))
+	before := map[user]string{}
+	for i, u := range everybody() {
+		s.sh(u, fmt.Sprintf(`
+			echo secret | kinit -l %.0fs -r 1h u%d
+			kvno host/server.example.test`, life.Seconds(), i+1))
+		before[u] = s.sh(u, "klist -C -e")
+	}
+	k.stop()
+	unanswered := regexp.MustCompile(`, (\d+) unanswered, `)
+	count := func() (n int) {
+		status := s.ctl(user(os.Getuid()), "", "status").stdout
+		if found := unanswered.FindStringSubmatch(status); found != nil {
+			n, _ = strconv.Atoi(found[1])
+		}
+		return n
+	}
+	await(func() bool { return count() > 0 })
+	began, first := time.Now(), count()
+	time.Sleep(3 * interval) // it is the outage that is shown
+	asked, lasted := count()-first, time.Since(began)
+	if most := int(lasted/(interval*9/10)) + 1 + len(before); first == 0 || asked > most {
+		t.Errorf("%d requests, then %d in %v, expected at most %d", first, asked, lasted, most)
+	}
+	if k, err = startKDCAt(k.port, dir); err != nil {
+		t.Fatal(err)
+	}
+	await(func() bool { return strings.Count(s.log("sssd_kcm"), "a ticket is renewed") >= len(before) })
+	for u, old := range before {
+		onlyTimesChanged(t, fmt.Sprintf("uid %d", u), old, s.sh(u, "klist -C -e"))
+	}
+	t.Logf("%d requests without a KDC, %d of them in the last %v", first+asked, asked, lasted)
 }
 
 // TestAKDCThatWasAwayFindsAllRenewed stops the KDC for three intervals.

@@ -6,6 +6,7 @@
 # host/server, other, third, fourth and fifth, HTTP/server and ldap/server, each of
 # .example.test, have the password "secret". DIR/services.keytab has the keys of
 # the services of server.
+# KIND=heimdal has Heimdal's KDC run instead.
 # $REALM is the realm's name, if it is another. It and $TRUST, another one, trust
 # each other, and it refers those who look for hosts of $TRUST to it.
 # The KDC's programs are those that tests/setup.sh has unpacked into build/kdc, or
@@ -21,14 +22,14 @@ realm=${REALM:-EXAMPLE.TEST}
 domain=$(echo "$realm" | tr '[:upper:]' '[:lower:]')
 kdc=${KDC:-$(cd "$(dirname "$0")/.." && pwd)/build/kdc}
 modules=""
-if [ -d "$kdc" ]; then
+if [ "${KIND-}" != heimdal ] && [ -d "$kdc" ]; then
   PATH=$kdc/usr/sbin:$PATH
   for libraries in "$kdc"/usr/lib/*-linux-gnu*; do export LD_LIBRARY_PATH="$libraries"; done
   modules="[dbmodules]
   db_module_dir = $libraries/krb5/plugins/kdb"
 fi
 PATH=$PATH:/usr/sbin:/sbin
-for program in krb5kdc kdb5_util kadmin.local; do
+[ "${KIND-}" = heimdal ] || for program in krb5kdc kdb5_util kadmin.local; do
   command -v $program >/dev/null || {
     echo "realm: this machine has no $program; tests/setup.sh kdc unpacks Debian's below build/" >&2
     exit 1
@@ -57,6 +58,8 @@ dir=$(cd "$dir" && pwd)
   echo "  .$domain = $realm"
   [ -z "${TRUST-}" ] || echo "  .$(echo "$TRUST" | tr '[:upper:]' '[:lower:]') = $TRUST"
 } > "$dir/krb5.conf"
+chmod 644 "$dir/krb5.conf"
+[ "${KIND-}" != heimdal ] || exec "$(dirname "$0")/heimdal-realm.sh" "$dir" "$port" "$realm"
 cat > "$dir/kdc.conf" <<EOF
 [kdcdefaults]
   kdc_listen = 127.0.0.1:$port
@@ -75,7 +78,6 @@ cat > "$dir/kdc.conf" <<EOF
   kdc = FILE:$dir/kdc.log
 $modules
 EOF
-chmod 644 "$dir/krb5.conf"
 export KRB5_CONFIG="$dir/krb5.conf" KRB5_KDC_PROFILE="$dir/kdc.conf"
 if [ ! -e "$dir/principal" ]; then
   kdb5_util create -s -r $realm -P master >/dev/null

@@ -81,20 +81,22 @@ type kdc struct {
 // answers. Words of before come in front of its command.
 func startKDC(dir string, before ...string) (k *kdc, err error) {
 	for range 3 { // somebody else may take the port before the KDC does
-		if k, err = tryKDC(dir, before); err == nil {
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, err
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if k, err = startKDCAt(port, dir, before...); err == nil {
 			return k, nil
 		}
 	}
 	return nil, err
 }
 
-func tryKDC(dir string, before []string) (*kdc, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	k := &kdc{ended: make(chan struct{}), port: l.Addr().(*net.TCPAddr).Port}
-	l.Close()
+// startKDCAt is startKDC for a port, to which clients may have come before.
+func startKDCAt(port int, dir string, before ...string) (*kdc, error) {
+	k := &kdc{ended: make(chan struct{}), port: port}
 	words := slices.Concat(before, []string{"./realm.sh", dir, fmt.Sprint(k.port)})
 	k.process = exec.Command(words[0], words[1:]...)
 	k.process.Stdout, k.process.Stderr = &k.output, &k.output

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gosssd/layout"
 )
 
 // renewing is a configuration that has tickets renewed.
@@ -31,41 +33,93 @@ func lives() (n, life int) {
 // newRenewal is a system that renews, whose krb5.conf is also that of sssd_kcm.
 func newRenewal(t *testing.T, storage string) *system {
 	t.Helper()
-	needRealm(t)
-	s := newSystem(t, renewing(storage))
-	conf, err := os.ReadFile(s.path("/krb5.conf"))
+	return newRenewalOf(t, needRealm(t).dir, renewing(storage))
+}
+
+// newRenewalOf is such a system for the KDC that keeps its things in dir.
+func newRenewalOf(t *testing.T, dir, conf string) *system {
+	t.Helper()
+	return newSystem(t, conf).askingKDC(dir)
+}
+
+// askingKDC starts a system whose krb5.conf, and that of sssd_kcm, names the KDC
+// that keeps its things in dir.
+func (s *system) askingKDC(dir string) *system {
+	s.t.Helper()
+	s.krb5ConfOf(dir, "default_ccache_name = KCM:", "kcm_socket = "+s.path(sockets["sssd_kcm"]))
+	text, err := os.ReadFile(s.path("/krb5.conf"))
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	s.write("/etc/krb5.conf", string(conf), 0o644)
+	s.write("/etc/krb5.conf", string(text), 0o644)
 	return s.start()
 }
 
 var times = regexp.MustCompile(`\d\d/\d\d/\d\d \d\d:\d\d:\d\d`)
 
-// Three users' caches live several times the life of their tickets, and nothing
-// in them changes but the times of the ticket-granting ticket.
+// TestTicketsAreRenewedInPlace with MIT's KDC, in every storage.
 func TestTicketsAreRenewedInPlace(t *testing.T) {
 	t.Parallel()
+	systems := map[string]*system{}
+	for _, storage := range []string{"secrets", "secdb", "memory"} {
+		systems[storage] = newRenewal(t, storage)
+	}
+	followRenewals(t, systems)
+}
+
+// TestTheConfigurationOfAHostRenewsUnchanged: its tgt_renewal inherits from the
+// domain that SSSD serves.
+func TestTheConfigurationOfAHostRenewsUnchanged(t *testing.T) {
+	t.Parallel()
+	r := needRealm(t)
+	text, err := os.ReadFile("../confdb/testdata/ipa-joined.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inBothForms(t, func(t *testing.T, form layout.Layout) {
+		t.Parallel()
+		s := newSystemOf(t, form, string(text)).askingKDC(r.dir)
+		u := somebody()
+		s.sh(u, "echo secret | kinit -l 6s -r 1h u1; kvno -q host/server.example.test")
+		before := s.sh(u, "klist -C")
+		await(func() bool { return s.sh(u, "klist -C") != before })
+		onlyTimesChanged(t, form.Form, before, s.sh(u, "klist -C"))
+	})
+}
+
+// TestHeimdalsKDCRenewsInPlace with Heimdal's KDC.
+func TestHeimdalsKDCRenewsInPlace(t *testing.T) {
+	t.Parallel()
+	needUnpacked(t, "heimdal", "heimdal-kdc", "")
+	dir := t.TempDir()
+	k, err := startKDC(dir, "env", "KIND=heimdal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.stop)
+	followRenewals(t, map[string]*system{"Heimdal's KDC": newRenewalOf(t, dir, renewing("secdb"))})
+}
+
+// followRenewals has three users' caches live several times the life of their
+// tickets. Nothing in them changes but the times of the ticket-granting ticket.
+func followRenewals(t *testing.T, systems map[string]*system) {
+	t.Helper()
 	n, life := lives()
 	const show = "klist -A -C -e"
-	systems := map[string]*system{}
 	before := map[*system][]string{}
-	for _, storage := range []string{"secrets", "secdb", "memory"} {
-		s := newRenewal(t, storage)
-		systems[storage] = s
+	for _, s := range systems {
 		for i, u := range everybody() {
 			s.sh(u, fmt.Sprintf(`
 				echo secret | kinit u%d
-				echo secret | kinit -l %ds -r 1h u%d
+				echo secret | kinit -l %ds -r 5m u%d
 				kvno host/server.example.test host/other.example.test host/fourth.example.test host/fifth.example.test`, 2*i+2, life, 2*i+1))
 			before[s] = append(before[s], s.sh(u, show))
 		}
 	}
 	time.Sleep(time.Duration(n*life) * time.Second) // all of it: that no ticket ends is what is shown
-	for storage, s := range systems {
+	for what, s := range systems {
 		for i, u := range everybody() {
-			onlyTimesChanged(t, fmt.Sprintf("%s, uid %d", storage, u), before[s][i], s.sh(u, show))
+			onlyTimesChanged(t, fmt.Sprintf("%s, uid %d", what, u), before[s][i], s.sh(u, show))
 			expect(t, s.sh(u, "kvno host/third.example.test; klist"), fmt.Sprintf("Default principal: u%d@", 2*i+1))
 		}
 		expect(t, s.log("sssd_kcm"), "a ticket is renewed")

@@ -93,7 +93,7 @@ bootstrap() {
 }
 
 unpack_kdc() { unpack kdc krb5-kdc krb5-admin-server; }
-unpack_heimdal() { unpack heimdal heimdal-clients heimdal-kcm; }
+unpack_heimdal() { unpack heimdal heimdal-clients heimdal-kcm heimdal-kdc; }
 
 if ! command -v apt-get >/dev/null; then
   echo "setup: this machine has no apt-get. The tests need, by Debian's names: $packages krb5-kdc krb5-admin-server;" \

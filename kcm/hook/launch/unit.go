@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,7 +123,40 @@ func runsAs(ctx context.Context, conn *systemd.Conn, unit, uid string) error {
 	if name, _ := property.Value.Value().(string); name != uid {
 		return fmt.Errorf("%s is not started: it would run as the user %q; write User=%%i in its section [Service]", unit, name)
 	}
+	if uid == "0" {
+		return nil
+	}
+	for _, command := range []string{"ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecStop", "ExecStopPost"} {
+		property, err := conn.GetServicePropertyContext(ctx, unit, command+"Ex")
+		if err != nil {
+			return fmt.Errorf("%s: %w", unit, err)
+		}
+		if prefix := privilege(property.Value.Value()); prefix != "" {
+			return fmt.Errorf("%s is not started: a command of its %s= would run as root; leave out the '%s' before it", unit, command, prefix)
+		}
+	}
 	return nil
+}
+
+// privilege returns the prefix by which one of a unit's commands keeps root's
+// rights in spite of User= (systemd.service(5), "Command lines"), or "". commands
+// is a property of systemd's, whose third part has the flags of the prefixes.
+func privilege(commands any) string {
+	list, _ := commands.([][]any)
+	for _, command := range list {
+		const flags = 2
+		if len(command) <= flags {
+			continue
+		}
+		words, _ := command[flags].([]string)
+		switch {
+		case slices.Contains(words, "privileged"):
+			return "+"
+		case slices.Contains(words, "no-setuid"):
+			return "!"
+		}
+	}
+	return ""
 }
 
 // environmentFile returns lines as systemd reads them from an EnvironmentFile=
