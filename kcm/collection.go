@@ -268,6 +268,7 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 		name, principal := ev.cache.texts()
 		c.users.signal(ev.member, c.uid, name, principal)
 	}
+	c.users.tell(c.uid, e)
 	return nil
 }
 

@@ -99,6 +99,7 @@ func options() []confdb.Option {
 		{Key: "purge_expired_grace", Kind: confdb.Duration, Default: "86400", Unit: "s", Live: true,
 			Text: "How long an expired cache keeps its principal, so that kinit still knows whose it was; the default cache is emptied then and stays"},
 		sessionsOption(),
+		systemBusOption(),
 		{Key: "containers_nest_level", Kind: confdb.Int, Default: "4",
 			NotServed: "caches are not nested in containers; [secrets/kcm] has the option of the secrets service",
 			Text:      "Not served: how deep containers may be nested"},

@@ -31,8 +31,9 @@ func signals() []sbus.Signal {
 
 // event is a signal that is sent once its change is committed.
 type event struct {
-	member string
-	cache  *cache
+	member  string
+	cache   *cache
+	renewed bool // the server has changed it so
 }
 
 // notify notes an event of c. A cache that is created and filled by one change
@@ -44,7 +45,7 @@ func (e *edit) notify(member string, c *cache) {
 			return
 		}
 	}
-	e.events = append(e.events, event{member, c})
+	e.events = append(e.events, event{member: member, cache: c})
 }
 
 // texts returns a cache's name and principal in the form that D-Bus takes.

@@ -125,7 +125,7 @@ func (r *renewing) Replace(ctx context.Context, t renewal.Ticket, old, fresh pro
 			if now := r.stored(c, t); now == nil || !bytes.Equal(now.Ticket, old.Ticket) {
 				return renewal.ErrGone
 			}
-			e.notify(changed, e.store(c, cred))
+			e.events = append(e.events, event{member: changed, cache: e.store(c, cred), renewed: true})
 			return nil
 		})
 		if errors.Is(err, errNoCache) {

@@ -86,7 +86,9 @@ type Stores struct {
 func New(stores Stores, renew renewal.KDC, tickets Tickets, sessions func() (Sessions, error), now func() time.Time, random io.Reader) responder.Constructor {
 	return func(service *responder.Service) (responder.Handler, error) {
 		began := time.Now()
-		return newServer(service, stores, renew, tickets, sessions, now, func() time.Duration { return time.Since(began) }, random), nil
+		s := newServer(service, stores, renew, tickets, sessions, now, func() time.Duration { return time.Since(began) }, random)
+		s.showOnSystemBus(service)
+		return s, nil
 	}
 }
 
@@ -167,11 +169,11 @@ func (s *Server) Counters() map[string]uint64 {
 }
 
 // MayExit reports whether nothing is lost when the process ends: caches are
-// kept elsewhere, no ticket is to be renewed or told of, no end of a session is
+// kept elsewhere, nobody is told of changes on the system bus, no ticket is to be renewed or told of, no end of a session is
 // waited for, and the next purge would find nothing to remove. Without the latter
 // a responder that idles out before every purge would never do one.
 func (s *Server) MayExit() bool {
-	owed := s.renewing.owed() || s.hooks.owed() || s.bound.owed()
+	owed := s.users.desktop.Busy() || s.renewing.owed() || s.hooks.owed() || s.bound.owed()
 	return !s.Volatile() && s.surveyed.Load() && !owed && !s.purgeIsDue()
 }
 
@@ -180,6 +182,7 @@ func (s *Server) Volatile() bool { return s.users.volatile() }
 
 // Close ends the maintenance goroutine and closes the store.
 func (s *Server) Close() error {
+	s.users.desktop.Close()
 	s.stopMaintenance()
 	s.maintenance.Wait()
 	s.obtaining.close()

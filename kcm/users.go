@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gosssd/kcm/sysbus"
 	"gosssd/responder/log"
 )
 
@@ -16,7 +17,9 @@ type users struct {
 	storage string // the word of ccache_storage
 	log     *log.Logger
 	signal  func(member string, values ...any)
-	learn   func(uid uint32, s *state) // told what is loaded and what is published; nil: nobody
+	learn   func(uid uint32, s *state)                              // told what is loaded and what is published; nil: nobody
+	desktop *sysbus.Bus                                             // nil: nobody is shown anything on the system bus
+	show    func(uid uint32, c *cache, isDefault bool) sysbus.Cache // for desktop
 	census  census
 	chowned chowned
 	loads   atomic.Uint64

@@ -92,7 +92,9 @@ func TestPackagesHoldAllThatBelongsThere(t *testing.T) {
 				"/usr/share/man/man8/sssd-kcm.8.gz", "/usr/share/doc/"+name+"/LICENSE", "/usr/share/doc/"+name+"/CHANGELOG.md",
 				"/usr/share/doc/"+name+"/copyright", "/usr/share/bash-completion/completions/"+tool,
 				"/usr/share/zsh/site-functions/_"+tool, "/usr/share/fish/vendor_completions.d/"+tool+".fish",
-				"/usr/share/dbus-1/interfaces/org.freedesktop.sssd.kcm.xml", "/usr/share/"+name+"/sbom.cdx.json",
+				"/usr/share/dbus-1/interfaces/org.freedesktop.sssd.kcm.xml",
+				"/usr/share/dbus-1/interfaces/org.gosssd.Kcm1.xml", "/usr/share/dbus-1/system.d/org.gosssd.Kcm1.conf",
+				"/usr/share/dbus-1/system-services/org.gosssd.Kcm1.service", "/usr/share/"+name+"/sbom.cdx.json",
 			) {
 				if info, err := os.Stat(dir + path); err != nil || info.Size() == 0 {
 					t.Errorf("%s: %v", path, err)
