@@ -7,12 +7,16 @@ import (
 	"path/filepath"
 	"testing"
 
+	"gosssd/kcm/logins"
 	"gosssd/kcm/protocol"
 	"gosssd/responder"
 	"gosssd/responder/log"
 )
 
 func FuzzHeader(f *testing.F) {
+	bound := &cache{name: "1000:7", principal: protocol.AppendPrincipal(nil, principalOf("alice@"+realm)), mode: defaultMode, generated: true,
+		session: &logins.Session{Boot: protocol.UUID{2}, Root: 3, Group: 4, UID: 1000, Name: "c1"}}
+	f.Add(encodeHeader(bound))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := decodeHeader(protocol.UUID{1}, b)
 		if err == nil && !bytes.Equal(encodeHeader(c), b) {
@@ -47,12 +51,16 @@ func FuzzKey(f *testing.F) {
 }
 
 // FuzzRequests sends whole requests, as a stream, to a server that has
-// something to lose, and sees to it that what is published is what is stored.
+// something to lose and guards a key, and sees to it that what is published is
+// what is stored, and the key is shown to root alone.
 func FuzzRequests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, uid uint32, stream []byte) {
-		r := newRig(t, conf{"max_uid_ccaches": "4", "max_ccache_size": "4"})
+		r, _ := ticketRig(t, conf{"max_uid_ccaches": "4", "max_ccache_size": "4", "guard": "yes"})
 		c := r.client(1000)
 		c.login("1000:a", "alice")
+		guarded := ticket("alice", tgs, 36000)
+		guarded.Key.Key = bytes.Repeat([]byte("secret  "), 4)
+		c.must(protocol.OpStore, name("1000:a"), raw(guarded))
 		c.must(protocol.OpStore, name("1000:a"), service("alice", "host/a"))
 		s := newSession(r.server, responder.Peer{UID: uid % 3 * 500}, log.Discard())
 		requests := frames{from: &stalled{pieces: [][]byte{stream}}}
@@ -63,6 +71,9 @@ func FuzzRequests(f *testing.F) {
 			}
 			if reply, size, err := protocol.CutReply(whole(s)); err != nil || size != len(whole(s)) {
 				t.Fatalf("reply %x: %+v, %v", whole(s), reply, err)
+			}
+			if s.peer.UID != rootUID && bytes.Contains(whole(s), guarded.Key.Key) {
+				t.Fatalf("the key is in the reply %x", whole(s))
 			}
 		}
 		for _, user := range r.server.users.all() {

@@ -135,7 +135,8 @@ func decodeHeader(id protocol.UUID, b []byte) (*cache, error) {
 	if r.Len() > 0 {
 		c.principal = r.RawPrincipal()
 	}
-	if r.Err() != nil || r.Len() > 0 || len(c.name) > maxName || strings.Contains(c.name, "\x00") {
+	known := mode&^(permissions|generatedBit|endedBit) == 0
+	if r.Err() != nil || r.Len() > 0 || !known || len(c.name) > maxName || strings.Contains(c.name, "\x00") {
 		return nil, fmt.Errorf("cache's record: %w", protocol.ErrMalformed)
 	}
 	return c, nil
