@@ -6,8 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"gosssd/kcm/obtain"
 	"gosssd/kcm/protocol"
@@ -42,7 +45,7 @@ type obtaining struct {
 // What clients have to bear at most: those of MIT wait for as long as it takes,
 // their users do not.
 var obtainOptions = obtain.Options{
-	Timeout: 5 * time.Second, Refused: 10 * time.Second, Away: 30 * time.Second, InFlight: 64, OfOne: 16,
+	Timeout: 5 * time.Second, Refused: 10 * time.Second, Away: 30 * time.Second, InFlight: 24, OfOne: 8,
 }
 
 func newObtaining(s *Server, kdc Tickets) *obtaining {
@@ -137,25 +140,36 @@ func (c *cache) granting(realm []byte, now time.Time) (tgt *credential) {
 	return tgt
 }
 
+// exchange is one with a KDC, for a cache.
+type exchange struct {
+	owner   *collection
+	cache   *cache
+	key     obtain.Key
+	realm   string // whose KDCs are asked first
+	service protocol.Principal
+	get     func(context.Context) (*credential, error)
+}
+
 // ticket gets a ticket and stores it in the cache of tgt.
 func (o *obtaining) ticket(ctx context.Context, s *session, owner *collection, c *cache, tgt *credential, want Wanted) (*credential, error) {
 	forwarded := []byte{0}
 	if want.Forwarded {
 		forwarded[0] = 1
 	}
-	key := obtain.KeyOf(binary.BigEndian.AppendUint32(nil, owner.uid), c.id[:], tgt.Ticket,
+	x := exchange{owner: owner, cache: c, realm: string(tgt.Server.Components[1]), service: want.Server}
+	x.key = obtain.KeyOf(binary.BigEndian.AppendUint32(nil, owner.uid), c.id[:], tgt.Ticket,
 		protocol.AppendPrincipal(nil, want.Server), want.SecondTicket, forwarded)
-	offset := time.Duration(c.offset) * time.Second
-	return o.exchange(ctx, s, owner, c, key, string(tgt.Server.Components[1]), want.Server, func(ctx context.Context) (*credential, error) {
-		got, err := o.kdc.Ticket(ctx, tgt.Credential, want, offset)
+	x.get = func(ctx context.Context) (*credential, error) {
+		got, err := o.kdc.Ticket(ctx, tgt.Credential, want, time.Duration(c.offset)*time.Second)
 		if err != nil {
 			return nil, err
 		}
 		if want.Forwarded { // it is for elsewhere
 			return newCredential(got[len(got)-1])
 		}
-		return o.keep(ctx, owner, c.id, got, func(c *cache) bool { return c.holds(tgt) })
-	})
+		return o.keep(ctx, owner, c.id, got, func(c *cache) bool { return c.sameLogin(tgt) })
+	}
+	return o.run(ctx, s, x)
 }
 
 // initial gets the first ticket of a cache's principal by its key.
@@ -165,33 +179,34 @@ func (o *obtaining) initial(ctx context.Context, s *session, owner *collection, 
 	if server.Components == nil {
 		server = protocol.TGS(string(client.Realm), string(client.Realm))
 	}
+	x := exchange{owner: owner, cache: c, realm: string(client.Realm), service: server}
 	digest := sha256.Sum256(secret.Key)
-	key := obtain.KeyOf(binary.BigEndian.AppendUint32(nil, owner.uid), c.id[:], c.principal, protocol.AppendPrincipal(nil, server), digest[:])
-	offset := time.Duration(c.offset) * time.Second
-	return o.exchange(ctx, s, owner, c, key, string(client.Realm), server, func(ctx context.Context) (*credential, error) {
-		got, err := o.kdc.Initial(ctx, client, server, secret, offset)
+	x.key = obtain.KeyOf(binary.BigEndian.AppendUint32(nil, owner.uid), c.id[:], c.principal, protocol.AppendPrincipal(nil, server), digest[:])
+	x.get = func(ctx context.Context) (*credential, error) {
+		got, err := o.kdc.Initial(ctx, client, server, secret, time.Duration(c.offset)*time.Second)
 		if err != nil {
 			return nil, err
 		}
 		return o.keep(ctx, owner, c.id, []protocol.Credential{got}, func(c *cache) bool { return c.belongsTo(client) })
-	})
+	}
+	return o.run(ctx, s, x)
 }
 
-// exchange has a KDC asked, tells of it and counts it, each once for all who wait.
-func (o *obtaining) exchange(ctx context.Context, s *session, owner *collection, c *cache, key obtain.Key, realm string, server protocol.Principal, get func(context.Context) (*credential, error)) (*credential, error) {
-	cred, first, err := o.Do(ctx, owner.uid, key, realm, get)
+// run has a KDC asked, tells of it and counts it, each once for all who wait.
+func (o *obtaining) run(ctx context.Context, s *session, x exchange) (*credential, error) {
+	cred, first, err := o.Do(ctx, x.owner.uid, x.key, x.realm, x.get)
 	var refused interface{ KDCCode() int32 }
 	switch {
 	case !first:
 	case err == nil:
 		o.got.Add(1)
-		s.tellObtained(owner, c, cred)
+		s.tellObtained(x.owner, x.cache, cred)
 	case errors.As(err, &refused):
 		o.refused.Add(1)
-		s.logNotObtained(server, err)
+		s.logNotObtained(hclog.Info, x.service, err)
 	default:
 		o.unanswered.Add(1)
-		s.logNotObtained(server, err)
+		s.logNotObtained(hclog.Warn, x.service, err)
 	}
 	if errors.Is(err, errBegunAnew) {
 		return nil, errNoneFound
@@ -202,10 +217,12 @@ func (o *obtaining) exchange(ctx context.Context, s *session, owner *collection,
 	return cred, nil
 }
 
-// holds reports whether a cache has this very credential.
-func (c *cache) holds(cred *credential) bool {
-	kept := c.byCredentialID(c.credentialID(cred))
-	return kept != nil && string(kept.Ticket) == string(cred.Ticket)
+// sameLogin reports whether a cache has a TGT of the login that this one is of,
+// be it renewed meanwhile.
+func (c *cache) sameLogin(tgt *credential) bool {
+	return slices.ContainsFunc(c.entries, func(e entry) bool {
+		return e.Server.GrantsTickets() && e.Times.Auth == tgt.Times.Auth && e.Client.Equal(tgt.Client)
+	})
 }
 
 // errBegunAnew says that the cache is of another login now.

@@ -186,6 +186,7 @@ func TestARefusalIsToldWhereTheClientCannotAsk(t *testing.T) {
 		for _, guard := range []string{"no", "yes"} {
 			t.Run(what+" guard="+guard, func(t *testing.T) {
 				r, kdc := ticketRig(t, conf{"guard": guard})
+				r.mask = log.Mask(4)
 				kdc.refuses = c.err
 				client := r.client(1000)
 				client.login("1000", "alice")
@@ -224,6 +225,27 @@ func TestALoginMeanwhileLeavesTheTicketOut(t *testing.T) {
 		t.Errorf("%+v", reply)
 	}
 	equal(t, "services in the cache", other.servers("1000"), []string{tgs})
+}
+
+// TestARenewalMeanwhileDoesNoHarm: the cache is of the same login.
+func TestARenewalMeanwhileDoesNoHarm(t *testing.T) {
+	r, kdc := ticketRig(t, conf{"guard": "yes"})
+	kdc.hold = make(chan struct{})
+	c, other := r.client(1000), r.client(1000)
+	c.login("1000", "alice")
+	done := make(chan protocol.Reply)
+	go func() {
+		done <- c.call(protocol.OpRetrieve, retrieval("1000", usualFlags, tagFor("alice", web)))
+	}()
+	eventually(t, "the KDC is asked", func() bool { return kdc.requests() == 1 })
+	fresh := ticket("alice", tgs, 72000)
+	fresh.Ticket = []byte("renewed")
+	other.must(protocol.OpStore, name("1000"), raw(fresh))
+	close(kdc.hold)
+	if reply := <-done; reply.Inner != protocol.OK {
+		t.Errorf("%+v", reply)
+	}
+	equal(t, "services in the cache", other.servers("1000"), []string{tgs, web})
 }
 
 func TestATicketThatDoesNotFitIsAnsweredAllTheSame(t *testing.T) {

@@ -67,15 +67,20 @@ func (s *session) audit(owner *collection) {
 
 // tellObtained tells which process the server has got a ticket for.
 func (s *session) tellObtained(owner *collection, c *cache, cred *credential) {
-	s.log.Info("a ticket is got", s.line(s.op.op, "service", cred.Server, "until", time.Unix(c.ends(cred), 0).Format(time.RFC3339))...)
+	if s.log.On(hclog.Info) {
+		s.log.Info("a ticket is got", s.line(s.op.op, "service", cred.Server, "until", time.Unix(c.ends(cred), 0).Format(time.RFC3339))...)
+	}
 	name, principal := c.texts()
 	service := strings.ToValidUTF8(cred.Server.String(), "\uFFFD")
 	s.server.users.signal(obtainedSignal, owner.uid, name, principal, service, s.peer.UID, s.peer.PID, strings.ToValidUTF8(s.about.program, "\uFFFD"))
 }
 
-// logNotObtained logs why a ticket could not be got.
-func (s *session) logNotObtained(server protocol.Principal, err error) {
-	s.log.Warn("a ticket is not got", s.line(s.op.op, "service", server, "reason", err)...)
+// logNotObtained logs why a ticket could not be got. That a KDC does not know a
+// service is everyday life, where browsers try one for each host.
+func (s *session) logNotObtained(level hclog.Level, service protocol.Principal, err error) {
+	if s.log.On(level) {
+		s.log.Log(level, "a ticket is not got", s.line(s.op.op, "service", service, "reason", err)...)
+	}
 }
 
 // logServed logs a request that was.
