@@ -142,7 +142,7 @@ func (c *Conn) Emit(path dbus.ObjectPath, iface, member string, args ...any) err
 	if err != nil {
 		return err
 	}
-	return c.link.offer(f)
+	return c.link.offerUnasked(f) // else the reply to a call would find no room, which ends the connection
 }
 
 // RequestName makes the connection the owner of a well-known name, or fails; it

@@ -178,9 +178,10 @@ func (l *link) writeOne(raw []byte) bool {
 // offer queues a message unless too much waits already. It never blocks.
 func (l *link) offer(f *frame) error { return l.offerUpTo(f, maxQueued) }
 
-// offerForeign queues a message that another peer has caused. Half of the queue
-// is kept from those, for what the peer itself has asked for.
-func (l *link) offerForeign(f *frame) error { return l.offerUpTo(f, maxQueued/2) }
+// offerUnasked queues a message that the peer has not asked for now: one that
+// another peer has caused, or a signal. Half of the queue is kept from those,
+// for what the peer itself has asked for.
+func (l *link) offerUnasked(f *frame) error { return l.offerUpTo(f, maxQueued/2) }
 
 func (l *link) offerUpTo(f *frame, messages int) error {
 	bytes := int64(messages) * (maxQueuedBytes / maxQueued)

@@ -96,7 +96,7 @@ func (s *Server) forward(p *peer, f *frame, dest string) {
 	case f.wantsReply():
 		err = s.forwardCall(p, to, f)
 	default:
-		err = to.offerForeign(f)
+		err = to.offerUnasked(f)
 	}
 	if err == nil {
 		return
@@ -113,7 +113,7 @@ func (s *Server) forwardCall(p, to *peer, f *frame) error {
 	if _, used := to.unanswered[id]; used || p.outstanding >= maxOutstanding {
 		return Errorf(ErrorLimitsExceeded, "too many calls wait for an answer")
 	}
-	if err := to.offerForeign(f); err != nil {
+	if err := to.offerUnasked(f); err != nil {
 		return Errorf(ErrorLimitsExceeded, "%v", err)
 	}
 	to.unanswered[id] = struct{}{}

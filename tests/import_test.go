@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -108,12 +109,15 @@ func TestImportOfADatabaseThatIsDamaged(t *testing.T) {
 	b := ldbtest.New()
 	b.Cache(30000, 1, "30000", 1, "a")
 	b.Entry(ldbtest.CacheDN(30001, 2, "30001"), "creationTime", "1", "secret", "\x00\x00")
+	flipped, record := []byte(string(b.File)), bytes.LastIndex(b.File, []byte{0x99, 0x19, 0x01, 0x26}) // TDB's magic of a live one
+	flipped[record] ^= 1
 	for name, test := range map[string]struct {
 		file string
 		want string
 	}{
 		"it is not there":        {"", "users 0, caches imported 0"},
 		"it is another's":        {"SQLite format 3\x00" + strings.Repeat("x", 1000), "not a TDB database"},
+		"a bit of it is flipped": {string(flipped), "begins with 0x26011998, not 0x26011999"},
 		"it is truncated":        {string(b.File[:190]), "hash chains do not fit into 190 bytes"},
 		"a record of it is torn": {string(b.File), "not imported: cn=00000000-0000-0000-0000-000000000002-30001,cn=ccache,cn=30001,cn=persistent,cn=kcm: value of 2 bytes: it ends too early"},
 	} {
@@ -125,6 +129,9 @@ func TestImportOfADatabaseThatIsDamaged(t *testing.T) {
 			s.start()
 			out := s.ctl(user(os.Getuid()), "", "import")
 			expect(t, out.stdout+out.stderr, test.want)
+			if file, err := os.ReadFile(s.path("/var/lib/sss/secrets/secrets.ldb")); test.file != "" && (err != nil || string(file) != test.file) {
+				t.Errorf("the database is changed: %v", err)
+			}
 			if failed := out.code != 0; failed != (test.file != "") {
 				t.Errorf("%+v", out)
 			}
