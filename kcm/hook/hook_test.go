@@ -366,3 +366,21 @@ func TestWarningsTakeNoMemoryWithoutBound(t *testing.T) {
 		t.Errorf("%d warnings of one ticket", len(w.due))
 	}
 }
+
+// TestANameThatIsNoPlainTextStartsNothing: it would reach a program's environment,
+// and lines of the log.
+func TestANameThatIsNoPlainTextStartsNothing(t *testing.T) {
+	run(t, Options{}, func(t *testing.T, r *rig) {
+		r.Learn(1000, nil)
+		for i, name := range []string{"two\nlines", "an escape \x1b[2J", "not UTF-8 \xff", strings.Repeat("x", maxText+1)} {
+			inName, inPrincipal := cacheOf(2*i, time.Hour), cacheOf(2*i+1, time.Hour)
+			inName.Name, inPrincipal.Principal = name, name
+			r.Learn(1000, []Cache{inName, inPrincipal})
+			r.Learn(1000, nil)
+		}
+		r.expect(t)
+		if counts := r.Counts(); counts.LeftOut != 16 || counts.Run != 0 {
+			t.Errorf("%+v", counts)
+		}
+	})
+}
