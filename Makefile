@@ -30,6 +30,10 @@ else
 $(error FORM is whole or beside, not $(FORM))
 endif
 
+# The catalog of the journal is written for the form whole.
+catalog_whole = ''
+catalog_beside = 's/\bsssctl\b/gosssctl/g; s/\bsssd\.service/gosssd.service/g; s/man:sssd(8)/man:gosssd(8)/'
+
 # NNP = no leaves NoNewPrivileges= out of the units. Where SELinux is enforced, it
 # would keep systemd from starting the programs in SELinux's domain of SSSD.
 NNP = yes
@@ -47,6 +51,7 @@ bashcompdir = $(datadir)/bash-completion/completions
 zshcompdir = $(datadir)/zsh/site-functions
 fishcompdir = $(datadir)/fish/vendor_completions.d
 unitdir = $(prefix)/lib/systemd/system
+catalogdir = $(prefix)/lib/systemd/catalog
 docdir = $(datadir)/doc/gosssd
 
 build:
@@ -66,6 +71,9 @@ install: build
 	install -D -t '$(DESTDIR)$(libexecdir)/sssd' $(patsubst %,$(BIN)/%,$(notdir $(RESPONDERS)))
 	$(MAKE) --no-print-directory install-units
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/sssd-kcm' packaging/kcm_default_ccache
+	sed $(catalog_$(FORM)) packaging/gosssd.catalog | \
+	  install -D -m 644 /dev/stdin '$(DESTDIR)$(catalogdir)/gosssd.catalog'
+	@if [ -z '$(DESTDIR)' ] && command -v journalctl >/dev/null; then journalctl --update-catalog; fi
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/dbus-1/interfaces' kcm/sysbus/org.gosssd.Kcm1.xml
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/dbus-1/system.d' packaging/dbus/system/org.gosssd.Kcm1.conf
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/dbus-1/system-services' packaging/dbus/system/org.gosssd.Kcm1.service

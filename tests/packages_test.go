@@ -94,7 +94,7 @@ func TestPackagesHoldAllThatBelongsThere(t *testing.T) {
 				"/usr/share/zsh/site-functions/_"+tool, "/usr/share/fish/vendor_completions.d/"+tool+".fish",
 				"/usr/share/dbus-1/interfaces/org.freedesktop.sssd.kcm.xml",
 				"/usr/share/dbus-1/interfaces/org.gosssd.Kcm1.xml", "/usr/share/dbus-1/system.d/org.gosssd.Kcm1.conf",
-				"/usr/share/dbus-1/system-services/org.gosssd.Kcm1.service", "/usr/share/"+name+"/sbom.cdx.json",
+				"/usr/share/dbus-1/system-services/org.gosssd.Kcm1.service", "/usr/lib/systemd/catalog/gosssd.catalog", "/usr/share/"+name+"/sbom.cdx.json",
 			) {
 				if info, err := os.Stat(dir + path); err != nil || info.Size() == 0 {
 					t.Errorf("%s: %v", path, err)

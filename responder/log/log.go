@@ -154,7 +154,11 @@ func (l *Logger) write(bit Level, msg string, args []any) {
 	}
 	place := caller()
 	line := func() entry {
-		return entry{bit: bit, client: l.client, text: l.text(msg, args), place: place}
+		e := entry{bit: bit, client: l.client, text: l.text(msg, args), place: place}
+		if _, structured := s.out.(journald); structured {
+			e.fields = fieldsOf(l.client, msg, l.fields, args)
+		}
+		return e
 	}
 	if s.counts(mask, bit) {
 		text := func() string { return l.text(msg, args) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"strconv"
 	"sync"
@@ -19,7 +20,8 @@ type entry struct {
 	bit    Level
 	client uint64
 	text   string
-	place  uintptr // of the call that wrote it, in the program
+	place  uintptr           // of the call that wrote it, in the program
+	fields map[string]string // for the journal; nil for all else
 }
 
 // line lays an entry out as SSSD 2.x does:
@@ -177,7 +179,7 @@ type journald struct{ program string }
 func (j journald) write(o Options, e entry) {
 	text := string(appendClient(nil, e.client)) + e.text
 	file, line, function := e.position()
-	err := journal.Send(text, journal.Priority(e.bit.priority()), map[string]string{
+	fields := map[string]string{
 		"SYSLOG_IDENTIFIER": "sssd_" + j.program,
 		"SSSD_DOMAIN":       "",
 		"SSSD_PRG_NAME":     "sssd[" + j.program + "]",
@@ -185,8 +187,9 @@ func (j journald) write(o Options, e entry) {
 		"CODE_FILE":         file,
 		"CODE_LINE":         strconv.Itoa(line),
 		"CODE_FUNC":         function,
-	})
-	if err != nil {
+	}
+	maps.Copy(fields, e.fields)
+	if err := journal.Send(text, journal.Priority(e.bit.priority()), fields); err != nil {
 		j.writeRaw(o.line(e))
 	}
 }

@@ -3,6 +3,8 @@ package log
 import (
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -127,6 +129,10 @@ func (r *repeats) flush() {
 
 func (o *repeat) summary() entry {
 	e := o.example
+	if e.fields != nil {
+		e.fields = maps.Clone(e.fields)
+		e.fields[fieldPrefix+"LEFT_OUT"] = strconv.Itoa(o.missing)
+	}
 	e.text = fmt.Sprintf("%d lines like this one were left out in %v: %s", o.missing, o.window, e.text)
 	return e
 }
