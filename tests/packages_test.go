@@ -89,7 +89,7 @@ func TestPackagesHoldAllThatBelongsThere(t *testing.T) {
 			for _, path := range append(programs,
 				unitdir+filepath.Base(monitor)+".service", unitdir+"sssd-kcm.service", unitdir+"sockets.target.wants/sssd-kcm.socket",
 				"/usr/lib/systemd/system-preset/85-"+name+".preset", "/etc/krb5.conf.d/kcm_default_ccache",
-				"/usr/share/man/man8/sssd-kcm.8.gz", "/usr/share/doc/"+name+"/LICENSE", "/usr/share/doc/"+name+"/CHANGELOG.md",
+				"/usr/share/man/man8/sssd-kcm.8.gz", "/usr/share/doc/"+name+"/LICENSE", "/usr/share/doc/"+name+"/changelog.gz",
 				"/usr/share/doc/"+name+"/copyright", "/usr/share/bash-completion/completions/"+tool,
 				"/usr/share/zsh/site-functions/_"+tool, "/usr/share/fish/vendor_completions.d/"+tool+".fish",
 				"/usr/share/dbus-1/interfaces/org.freedesktop.sssd.kcm.xml",
@@ -164,12 +164,53 @@ func TestPackagesOfRPMSayWhatTheyReplace(t *testing.T) {
 			expect(t, rpm(t, file, "--changelog"), "Release 0.1.0")
 			relations := rpm(t, file, "--provides", "--obsoletes", "--conflicts", "--recommends")
 			if strings.Contains(file, "gosssd-kcm") {
-				expect(t, relations, "sssd-kcm = 2.99", "sssd-common", "\nsssd-kcm\n")
+				expect(t, relations, "sssd-kcm = 2.99", "sssd-common", "\nsssd-kcm < 2.99\n")
 				expect(t, scripts, "gosssctl import")
 			} else {
 				expect(t, relations, "sssd-common", "gosssd-kcm")
 			}
 		})
+	}
+}
+
+// accepted are the words of rpmlint that have a reason.
+var accepted = map[string]string{
+	"only-non-binary-in-usr-lib":      "units and presets belong there",
+	"not-listed-as-documentation":     "LICENSE is marked as a license",
+	"non-standard-dir-perm":           "the modes are SSSD's",
+	"no-url-tag":                      "there is no page",
+	"no-signature":                    "who distributes them signs them",
+	"no-manual-page-for-binary":       "this rpmlint finds none that are compressed by gzip",
+	"no-group-tag":                    "groups are of the past",
+	"no-binary":                       "this rpmlint does not see static programs",
+	"no-documentation":                "it is in the list",
+	"missing-dependency-to-logrotate": "logs are kept small without it, too",
+	"logrotate-exception":             "this rpmlint does not unpack",
+	"incoherent-logrotate-file":       "the name is SSSD's",
+	"manpage-not-compressed":          "by gzip they are",
+	"invalid-license":                 "the name is SPDX's",
+	"no-dependency-on":                "there are no locales",
+}
+
+// What rpmlint objects to is mended, or accepted says why it is so.
+func TestPackagesAreAsRPMWantsThem(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	tree := needUnpackedTree(t, "rpmlint")
+	for _, file := range needPackages(t, "*x86_64.rpm") {
+		out, _ := exec.Command("./overlay.sh", tree, "rpmlint", file).CombinedOutput() // it fails for what is accepted, too
+		found := 0
+		for line := range strings.Lines(string(out)) {
+			if words := strings.Fields(line); len(words) > 2 && strings.HasSuffix(words[0], ".x86_64:") {
+				found++
+				if accepted[words[2]] == "" {
+					t.Errorf("%s: %s", filepath.Base(file), line)
+				}
+			}
+		}
+		if found == 0 {
+			t.Errorf("rpmlint does not look at %s:\n%s", filepath.Base(file), out)
+		}
 	}
 }
 
@@ -213,5 +254,35 @@ func TestPackagesHaveScriptsThatShellcheckLikes(t *testing.T) {
 		"$0" -s sh -S warning -e SC2148 ../packaging/rpm/*`, program).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// What lintian objects to is mended, or packaging/deb/lintian-overrides says why
+// it is so.
+func TestPackagesAreAsDebianWantsThem(t *testing.T) {
+	t.Parallel()
+	tree := needUnpackedTree(t, "lintian")
+	check := func(file string) string {
+		t.Helper()
+		cmd := exec.Command("./overlay.sh", tree, "lintian", "--allow-root", "--fail-on", "none", file)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return string(out)
+	}
+	needRoot(t)
+	for _, file := range needPackages(t, "*.deb") {
+		copied := filepath.Join(t.TempDir(), filepath.Base(file)) // lintian drops root's rights
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if out := check(copied); out != "" {
+			t.Errorf("%s:\n%s", filepath.Base(file), out)
+		}
 	}
 }

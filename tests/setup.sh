@@ -11,7 +11,7 @@
 #   tests/setup.sh kdc       only the KDC that tests/realm.sh runs
 #   tests/setup.sh heimdal   only Heimdal's programs, which tests/heimdal.sh runs
 #   tests/setup.sh debian    whole systems in build/debian-SUITE, by debootstrap, for
-#                            make test-packages; rpm and shellcheck; takes minutes
+#                            make test-packages; rpm, linters and shellcheck; takes minutes
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -81,7 +81,7 @@ bootstrap() {
   fi
   rm -rf "$new"
   mkdir -p build
-  if debootstrap --variant=minbase --include="systemd,systemd-sysv,dbus,krb5-user,krb5-kdc,krb5-admin-server,sssd,sssd-kcm,logrotate,apparmor" \
+  if debootstrap --variant=minbase --include="systemd,systemd-sysv,dbus,krb5-user,krb5-kdc,krb5-admin-server,sssd,sssd-kcm,libnss-sss,libpam-sss,logrotate,apparmor" \
     "$1" "$new" "${MIRROR:-http://deb.debian.org/debian}" >"$new.log" 2>&1; then
     rm -f "$new"/var/cache/apt/archives/*.deb
     # To be installed again, after ours.
@@ -106,6 +106,8 @@ case ${1-} in
   debian)
     install_missing debootstrap
     unpack rpm rpm
+    unpack lintian lintian
+    unpack rpmlint rpmlint rpm
     unpack shellcheck shellcheck
     bootstrap bookworm
     bootstrap trixie
