@@ -32,7 +32,7 @@ endif
 
 # The catalog of the journal is written for the form whole.
 catalog_whole = ''
-catalog_beside = 's/\bsssctl\b/gosssctl/g; s/\bsssd\.service/gosssd.service/g; s/man:sssd(8)/man:gosssd(8)/'
+catalog_beside = 's/\bsssctl\b/gosssctl/g; s/\bsssd\.service/gosssd.service/g; s/man:\(sssd(8)\|sssd\.conf\)/man:go\1/'
 
 # NNP = no leaves NoNewPrivileges= out of the units. Where SELinux is enforced, it
 # would keep systemd from starting the programs in SELinux's domain of SSSD.
