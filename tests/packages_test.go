@@ -186,6 +186,8 @@ var accepted = map[string]string{
 	"no-documentation":                "it is in the list",
 	"missing-dependency-to-logrotate": "logs are kept small without it, too",
 	"logrotate-exception":             "this rpmlint does not unpack",
+	"dbus-parsing-exception":          "nor here",
+	"dangerous-command-in-%preun":     "rm of units and sockets of ours",
 	"incoherent-logrotate-file":       "the name is SSSD's",
 	"manpage-not-compressed":          "by gzip they are",
 	"invalid-license":                 "the name is SPDX's",
