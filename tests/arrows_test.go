@@ -24,7 +24,7 @@ var arrows = []arrow{
 	{from: "gosssd/sbus", never: []string{"gosssd/..."}, except: []string{"gosssd/linux"}},
 	{from: "gosssd/kcm/protocol", never: []string{"gosssd/..."}},
 	{from: "gosssd/kcm/archive", never: []string{"gosssd/..."}},
-	{from: "gosssd/kcm/sysbus", never: []string{"gosssd/..."}, except: []string{"gosssd/responder/log"}},
+	{from: "gosssd/kcm/sysbus", never: []string{"gosssd/..."}, except: []string{"gosssd/responder/log", "gosssd/linux"}},
 	{from: "gosssd/kcm/client", never: []string{"gosssd/..."}, except: []string{"gosssd/kcm/protocol"}},
 	{from: "gosssd/secrets/records", never: []string{"gosssd/..."}},
 	{from: "gosssd/secrets/vault", never: []string{"gosssd/..."}, except: []string{"gosssd/secrets/vault/engine", "gosssd/linux"}},

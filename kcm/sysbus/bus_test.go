@@ -3,15 +3,18 @@ package sysbus
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 
+	"gosssd/linux"
 	"gosssd/responder/log"
 )
 
@@ -60,14 +63,21 @@ func TestALostBusIsFoundAgain(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
 	me := uint32(os.Getuid()) //nolint:gosec // a uid
+	var logged bytes.Buffer   // read after Close
 	b := New(socket, func(_ context.Context, uid uint32) ([]Cache, error) {
 		if uid != me {
 			t.Errorf("the caches of %d are asked for", uid)
 		}
 		return []Cache{{Name: "KCM:1", Principal: "alice@EXAMPLE.ORG", Credentials: 2}}, nil
-	}, log.Discard())
+	}, log.To(&logged, log.Default))
 	b.Start()
-	defer b.Close()
+	defer func() {
+		b.Close()
+		want := fmt.Sprintf("request refused: op=\"system bus\" uid=%d pid=%d program=%s code=LimitsExceeded reason=", me, os.Getpid(), linux.Peer{PID: int32(os.Getpid())}.Program()) //nolint:gosec // a pid
+		if !strings.Contains(logged.String(), want) {
+			t.Errorf("the log has\n%s\nwant %s", logged.String(), want)
+		}
+	}()
 	for range 2 {
 		stop := daemon(t, socket)
 		var client *dbus.Conn
@@ -114,6 +124,17 @@ func TestALostBusIsFoundAgain(t *testing.T) {
 		if err := client.Object(Name, Path).Call(Interface+".Subscribe", 0).Err; err != nil || !b.Watched(me) {
 			t.Errorf("subscribed again: %v", err)
 		}
+		for i := range maxUserWatchers {
+			b.watchers.add(fmt.Sprint(":9.", i), me)
+		}
+		other, err := dbus.Connect("unix:path=" + socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Object(Name, Path).Call(Interface+".Subscribe", 0).Err; err == nil {
+			t.Error("a connection too many is subscribed")
+		}
+		_ = other.Close()
 		stop()
 		_ = client.Close()
 		eventually(t, "those of the lost bus are forgotten", func() bool { return !b.Busy() })

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"gosssd/linux"
+	"gosssd/responder/log"
 )
 
 // Bounds of calls that are served at a time: those beyond are refused at once, so
@@ -47,7 +50,7 @@ func (c *calls) serve(sender dbus.Sender, f func(ctx context.Context, uid uint32
 		return errorOf("AccessDenied", "the bus does not know the caller's user")
 	}
 	if !c.begin(uid) {
-		c.bus.log.Warn("request refused", "op", "system bus", "uid", uid, "program", "?", "code", "LimitsExceeded", "reason", "the user has too many calls under way")
+		c.bus.log.Warn("request refused", c.line(ctx, sender, uid, "LimitsExceeded", "the user has too many calls under way")...)
 		return errorOf("LimitsExceeded", fmt.Sprintf("a user may have %d calls under way", maxUserCalls))
 	}
 	defer c.end(uid)
@@ -78,13 +81,21 @@ func (c *calls) uidOf(ctx context.Context, name string) (uid uint32, err error) 
 	return uid, err
 }
 
+// line returns the pairs of a line about a call that is refused or fails.
+func (c *calls) line(ctx context.Context, sender dbus.Sender, uid uint32, code string, reason any) []any {
+	var pid uint32
+	_ = c.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0, string(sender)).Store(&pid) // 0 is not known
+	peer := linux.Peer{UID: uid, PID: int32(pid)}                                                                                 //nolint:gosec // a pid
+	return []any{"op", "system bus", "uid", uid, "pid", pid, "program", peer.Program(), "code", log.Cause(code), "reason", reason}
+}
+
 // ListCaches returns the caller's own caches in their order.
 func (c *calls) ListCaches(sender dbus.Sender) (list []map[string]dbus.Variant, failed *dbus.Error) {
 	list = []map[string]dbus.Variant{}
 	failed = c.serve(sender, func(ctx context.Context, uid uint32) *dbus.Error {
 		caches, err := c.bus.caches(ctx, uid)
 		if err != nil {
-			c.bus.log.Error("request failed", "op", "system bus", "uid", uid, "program", "?", "code", "Failed", "reason", err)
+			c.bus.log.Error("request failed", c.line(ctx, sender, uid, "Failed", err)...)
 			return errorOf("Failed", "the caches cannot be read; the log of sssd_kcm says why")
 		}
 		for _, cache := range caches {
@@ -101,7 +112,7 @@ func (c *calls) Subscribe(sender dbus.Sender) *dbus.Error {
 	return c.serve(sender, func(ctx context.Context, uid uint32) *dbus.Error {
 		isNew, ok := c.bus.watchers.add(name, uid)
 		if !ok {
-			c.bus.log.Warn("request refused", "op", "system bus", "uid", uid, "program", "?", "code", "LimitsExceeded", "reason", "too many connections are subscribed")
+			c.bus.log.Warn("request refused", c.line(ctx, sender, uid, "LimitsExceeded", "too many connections are subscribed")...)
 			return errorOf("LimitsExceeded", fmt.Sprintf("a user may have %d subscribed connections", maxUserWatchers))
 		}
 		if !isNew {
