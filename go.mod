@@ -17,6 +17,8 @@ require (
 	gopkg.in/ini.v1 v1.67.3
 )
 
+require github.com/clipperhouse/uax29/v2 v2.2.0 // indirect
+
 require (
 	github.com/fatih/color v1.13.0 // indirect
 	github.com/hashicorp/go-uuid v1.0.3 // indirect
@@ -26,6 +28,7 @@ require (
 	github.com/jcmturner/rpc/v2 v2.0.3 // indirect
 	github.com/mattn/go-colorable v0.1.12 // indirect
 	github.com/mattn/go-isatty v0.0.14 // indirect
+	github.com/mattn/go-runewidth v0.0.24
 	golang.org/x/crypto v0.24.0 // indirect
 	golang.org/x/net v0.21.0 // indirect
 )

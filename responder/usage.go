@@ -71,7 +71,10 @@ func Usages(set *pflag.FlagSet) string {
 		if value != "" {
 			value = " " + value
 		}
-		if d := flag.DefValue; d != "" && d != "0" && d != "false" {
+		if flag.NoOptDefVal != "" && flag.Value.Type() != "bool" {
+			value = "[=" + value[1:] + "]"
+		}
+		if d := flag.DefValue; d != "" && d != "0" && d != "0s" && d != "[]" && d != "false" {
 			text += " (default " + d + ")"
 		}
 		_, _ = fmt.Fprintf(w, "  %s--%s%s\t%s\n", short, flag.Name, value, text)

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -173,6 +174,23 @@ func TestTicketsAreRenewedWithoutAClient(t *testing.T) {
 	out = s.ctl(user(os.Getuid()), "", "ccache", "list", "--user", fmt.Sprint(somebody()))
 	if !regexp.MustCompile(`(?m)^`+fmt.Sprint(somebody())+`\b.*  `+fmt.Sprint(somebody())+`\S* \*  u1@EXAMPLE.TEST  20\S+ \S+  20\S+ \S+  due at 20\S+ \S+$`).MatchString(out.stdout) || out.code != 0 {
 		t.Errorf("%+v", out)
+	}
+	for expiring, want := range map[string]int{"1000h": 1, "1ms": 0} {
+		out = s.ctl(user(os.Getuid()), "", "ccache", "list", "--all", "-j", "--expiring", expiring)
+		var caches []struct {
+			UID       user
+			Principal string
+			Expires   time.Time
+			Renewal   struct{ Next time.Time }
+		}
+		if err := json.Unmarshal([]byte(out.stdout), &caches); err != nil || len(caches) != want || out.code != 0 {
+			t.Errorf("--expiring %s: %+v, %v", expiring, out, err)
+		}
+		for _, c := range caches {
+			if c.UID != somebody() || c.Principal != "u1@EXAMPLE.TEST" || c.Expires.IsZero() || c.Renewal.Next.IsZero() || c.Expires.Location() != time.UTC {
+				t.Errorf("--expiring %s: %+v", expiring, out)
+			}
+		}
 	}
 	if out := s.ctl(user(os.Getuid()), "", "ccache", "list", "--user", "nobody-of-this-name"); out.code != 1 || !strings.Contains(out.stderr, "there is no user") {
 		t.Errorf("%+v", out)

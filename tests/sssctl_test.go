@@ -346,7 +346,7 @@ func TestWhatCannotBePrintedIsAFailure(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, defaults)
 	s.sh(user(os.Getuid()), `"$BIN"/sssd --genconf --root "$ROOT"`)
-	for _, command := range []string{"config-check", "config-show"} {
+	for _, command := range []string{"config-check", "config-show", "config-show -j", "config-show --watch"} {
 		out := s.shFails(user(os.Getuid()), `"$BIN"/sssctl --root "$ROOT" `+command+` >/dev/full`)
 		expect(t, out, "no space left on device")
 	}

@@ -7,18 +7,21 @@ import (
 	"io"
 	"os/user"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
 
+	"gosssd/cmd/sssctl/output"
 	"gosssd/kcm"
 	"gosssd/sbus"
 )
 
 func (t *tool) ccacheListCommand() *cobra.Command {
 	var of []string
+	var all bool
+	var expiring time.Duration
+	var printing *output.Options
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the credential caches of all users",
@@ -26,18 +29,29 @@ func (t *tool) ccacheListCommand() *cobra.Command {
 			"and can be renewed, and what is known of their renewal. The default cache of a user is marked with *.",
 		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if all && len(of) > 0 {
+				return &usageError{c, "choose one of --user and --all"}
+			}
+			if expiring < 0 {
+				return &usageError{c, "--expiring: a time to come is expected, as 1h"}
+			}
 			m, err := t.openMover()
 			if err != nil {
 				return err
 			}
 			defer m.Close()
-			uids, err := m.ownersOr(of)
-			if err != nil {
-				return err
-			}
-			return m.list(c.OutOrStdout(), uids)
+			return t.show(c, printing, func() (output.Listing, error) {
+				uids, err := m.ownersOr(of)
+				if err != nil {
+					return output.Listing{}, err
+				}
+				return m.list(uids, time.Now(), expiring)
+			})
 		},
 	}
+	printing = output.Add(c)
+	c.Flags().BoolVar(&all, "all", false, "list those of all users, as without --user")
+	c.Flags().DurationVar(&expiring, "expiring", 0, "list only those whose tickets expire within `TIME`, as 1h, or have expired")
 	c.Flags().StringArrayVar(&of, "user", nil, "list those of `USER` alone, by name or number; may be repeated")
 	return c
 }
@@ -72,20 +86,42 @@ func uidOf(name string) (uint32, error) {
 	return uint32(uid), err
 }
 
-// ownerName is a user's number, and the name if /etc/passwd has it.
-func ownerName(uid uint32) string {
-	number := strconv.FormatUint(uint64(uid), 10)
-	if account, err := user.LookupId(number); err == nil {
-		return number + " (" + account.Username + ")"
+// userName is the name that /etc/passwd has for a user, or "".
+func userName(uid uint32) string {
+	account, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
+	if err != nil {
+		return ""
 	}
-	return number
+	return account.Username
 }
 
-// list prints a line for each cache. A user whose caches cannot be read does
-// not keep the others from being listed.
-func (m *mover) list(out io.Writer, uids []uint32) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "OWNER\tNAME\tPRINCIPAL\tEXPIRES\tRENEW UNTIL\tRENEWAL")
+// cacheEntry is a cache in the JSON of ccache list; sssctl(8) has the fields.
+// Times are in UTC.
+type cacheEntry struct {
+	UID        uint32        `json:"uid"`
+	User       string        `json:"user,omitempty"`
+	Name       string        `json:"name"`
+	Principal  string        `json:"principal,omitempty"`
+	Default    bool          `json:"default"`
+	Expires    *time.Time    `json:"expires"`
+	RenewUntil *time.Time    `json:"renew_until"`
+	Renewal    *renewalEntry `json:"renewal"`
+}
+
+// renewalEntry is what is known of the renewal of a cache's ticket.
+type renewalEntry struct {
+	Next   *time.Time `json:"next"`
+	Last   *time.Time `json:"last"`
+	Result string     `json:"result,omitempty"` // "" if the last went well
+	Code   int32      `json:"code,omitempty"`   // of the KDC
+}
+
+// list lists the caches of users, or those whose tickets expire within a time if
+// that is not 0. A user whose caches cannot be read does not keep the others from
+// being listed.
+func (m *mover) list(uids []uint32, now time.Time, expiring time.Duration) (output.Listing, error) {
+	table := output.Table{Now: now, Heading: []string{"OWNER", "NAME", "PRINCIPAL", "EXPIRES", "RENEW UNTIL", "RENEWAL"}}
+	entries := []cacheEntry{}
 	var problems []error
 	for _, uid := range uids {
 		var caches []kcm.Listed
@@ -97,15 +133,42 @@ func (m *mover) list(out io.Writer, uids []uint32) error {
 			problems = append(problems, fmt.Errorf("uid %d: %w", uid, err))
 			continue
 		}
+		name := userName(uid)
 		for _, c := range caches {
-			name := printable(c.Name)
-			if c.Default {
-				name += " *"
+			if expiring > 0 && (c.End == 0 || c.End > now.Add(expiring).Unix()) {
+				continue
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", ownerName(uid), name, orDash(printable(c.Principal)), since(c.End), since(c.RenewTill), renewal(c))
+			table.Rows = append(table.Rows, cacheRow(uid, name, c, now))
+			entries = append(entries, entryOf(uid, name, c))
 		}
 	}
-	return errors.Join(append(problems, w.Flush())...)
+	return output.Listing{Table: table, JSON: entries}, errors.Join(problems...)
+}
+
+// cacheRow is a cache as people see it.
+func cacheRow(uid uint32, user string, c kcm.Listed, now time.Time) []output.Cell {
+	owner := strconv.FormatUint(uint64(uid), 10)
+	if user != "" {
+		owner += " (" + user + ")"
+	}
+	name := printable(c.Name)
+	if c.Default {
+		name += " *"
+	}
+	return []output.Cell{
+		output.Text(owner), output.Text(name), output.Text(printable(c.Principal)),
+		output.Until(c.End, now), output.Until(c.RenewTill, now), output.Text(renewal(c)),
+	}
+}
+
+// entryOf is a cache as programs see it.
+func entryOf(uid uint32, user string, c kcm.Listed) cacheEntry {
+	entry := cacheEntry{UID: uid, User: user, Name: c.Name, Principal: c.Principal, Default: c.Default,
+		Expires: output.UTC(c.End), RenewUntil: output.UTC(c.RenewTill)}
+	if c.NextTry != 0 || c.LastTry != 0 || c.Result != "" {
+		entry.Renewal = &renewalEntry{Next: output.UTC(c.NextTry), Last: output.UTC(c.LastTry), Result: c.Result, Code: c.Code}
+	}
+	return entry
 }
 
 // renewal says in words what is known of the renewal of a cache's ticket.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gosssd/cmd/responders"
+	"gosssd/cmd/sssctl/output"
 	"gosssd/confdb"
 	"gosssd/layout"
 	"gosssd/responder"
@@ -55,8 +56,17 @@ func isMissing(config *confdb.Config, named string) bool {
 	return named != "" && slices.Contains(config.Missing, named)
 }
 
+// configEntry is an option in the JSON of config-show.
+type configEntry struct {
+	Section string `json:"section"`
+	Option  string `json:"option"`
+	Value   string `json:"value"`
+	Origin  string `json:"origin"`
+}
+
 func (t *tool) configShowCommand() *cobra.Command {
-	return &cobra.Command{
+	var printing *output.Options
+	c := &cobra.Command{
 		Use:   "config-show [SECTION]",
 		Short: "Show the configuration in force and where each value comes from",
 		Long: "Show the configuration that " + layout.Current().Monitor + " has committed to its database, which is what responders start with.\n" +
@@ -64,26 +74,39 @@ func (t *tool) configShowCommand() *cobra.Command {
 		Args:              arguments(0, 1),
 		ValidArgsFunction: t.completeFirst(t.sectionNames),
 		RunE: func(c *cobra.Command, args []string) error {
-			conf, err := confdb.Open(t.root.Path(layout.Current().Database), responder.Schema(responders.List()))
-			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%s has not been started yet: %w", layout.Current().Monitor, err)
-			} else if err != nil {
-				return err
-			}
-			rows := conf.Show(strings.Join(args, ""))
-			if len(rows) == 0 {
-				return fmt.Errorf("there is no section [%s]", args[0])
-			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
-			section := ""
-			for _, row := range rows {
-				if row.Section != section {
-					section = row.Section
-					fmt.Fprintf(w, "[%s]\n", section)
-				}
-				fmt.Fprintf(w, "%s = %s\t# %s\n", row.Key, row.Value, row.Origin)
-			}
-			return w.Flush()
+			return t.show(c, printing, func() (output.Listing, error) {
+				return t.configuration(strings.Join(args, ""))
+			})
 		},
 	}
+	printing = output.Add(c)
+	return c
+}
+
+// configuration lists the options of one section, or of all if section is "".
+func (t *tool) configuration(section string) (output.Listing, error) {
+	conf, err := confdb.Open(t.root.Path(layout.Current().Database), responder.Schema(responders.List()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return output.Listing{}, fmt.Errorf("%s has not been started yet: %w", layout.Current().Monitor, err)
+	} else if err != nil {
+		return output.Listing{}, err
+	}
+	rows := conf.Show(section)
+	if len(rows) == 0 {
+		return output.Listing{}, fmt.Errorf("there is no section [%s]", section)
+	}
+	entries := make([]configEntry, len(rows))
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
+	section = ""
+	for i, row := range rows {
+		if row.Section != section {
+			section = row.Section
+			fmt.Fprintf(w, "[%s]\n", section)
+		}
+		fmt.Fprintf(w, "%s = %s\t# %s\n", row.Key, row.Value, row.Origin)
+		entries[i] = configEntry{row.Section, row.Key, row.Value, row.Origin}
+	}
+	err = w.Flush()
+	return output.Listing{Text: text.String(), JSON: entries}, err
 }

@@ -46,11 +46,11 @@ func run(args []string) int {
 	t := &tool{}
 	root := t.command()
 	root.SetArgs(args)
-	stdout := &output{to: os.Stdout}
-	root.SetOut(stdout)
+	out := &stdout{to: os.Stdout}
+	root.SetOut(out)
 	err := root.Execute()
 	if err == nil {
-		err = stdout.err
+		err = out.err
 	}
 	if err == nil {
 		return 0

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gosssd/cmd/sssctl/output"
 	"gosssd/layout"
 )
 
@@ -50,27 +51,40 @@ func (t *tool) secretsListCommand() *cobra.Command {
 	}
 	below := base(c)
 	c.ValidArgsFunction = t.secretNames(below)
+	printing := output.Add(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		container := ""
 		if len(args) > 0 {
 			container = strings.TrimRight(args[0], "/") + "/"
 		}
-		body, err := t.secret(request{method: http.MethodGet, base: below(), name: container, form: jsonType})
-		if refused, ok := errors.AsType[*refusal](err); ok && refused.status == http.StatusNotFound && container == "" {
-			return nil // which is how the service says that there are none
-		} else if err != nil {
-			return err
-		}
-		var names []string
-		if err := json.Unmarshal(body, &names); err != nil {
-			return fmt.Errorf("the answer is no list of names: %w", err)
-		}
-		for _, name := range names {
-			fmt.Fprintln(c.OutOrStdout(), printable(name))
-		}
-		return nil
+		return t.show(c, printing, func() (output.Listing, error) {
+			names, err := t.secretsIn(below(), container)
+			if err != nil {
+				return output.Listing{}, err
+			}
+			table := output.Table{}
+			for _, name := range names {
+				table.Rows = append(table.Rows, []output.Cell{output.Text(printable(name))})
+			}
+			return output.Listing{Table: table, JSON: names}, nil
+		})
 	}
 	return c
+}
+
+// secretsIn returns the names in a container, "" for all.
+func (t *tool) secretsIn(base, container string) ([]string, error) {
+	body, err := t.secret(request{method: http.MethodGet, base: base, name: container, form: jsonType})
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.status == http.StatusNotFound && container == "" {
+		return []string{}, nil // which is how the service says that there are none
+	} else if err != nil {
+		return nil, err
+	}
+	names := []string{}
+	if err := json.Unmarshal(body, &names); err != nil {
+		return nil, fmt.Errorf("the answer is no list of names: %w", err)
+	}
+	return names, nil
 }
 
 func (t *tool) secretsGetCommand() *cobra.Command {
