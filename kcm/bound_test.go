@@ -302,6 +302,7 @@ func TestTheDefaultCacheEndsWithTheLastSessionIfItIsTo(t *testing.T) {
 			c := r.client(1000)
 			test.given(r, c)
 			r.logins.end("")
+			r.until("no end of a session is waited for", func() bool { return r.server.Counters()["sessions with caches"] == 0 })
 			r.becomes(test.want...)
 			if err := r.server.Close(); err != nil {
 				t.Fatal(err)

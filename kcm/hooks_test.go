@@ -1,6 +1,7 @@
 package kcm
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,5 +50,26 @@ func TestHooksForUsersWhoNeverCome(t *testing.T) {
 	eventually(t, "nobody is in memory", func() bool { return r.server.users.resident.Load() == 0 })
 	if got := r.server.Counters(); got["hooks failed"]+got["hooks waiting"] != 0 {
 		t.Errorf("a start is an event: %v", got)
+	}
+}
+
+// TestOnlyTheLoginsTicketIsToldOf: services' tickets, TGTs of other realms, and
+// gssproxy's credential without an end are none.
+func TestOnlyTheLoginsTicketIsToldOf(t *testing.T) {
+	r := newRig(t, conf{hookKey: "neither a path nor a template"})
+	c := r.client(1000)
+	for i, cred := range []protocol.Credential{
+		ticket("alice", "host/server@"+realm, 36000), ticket("alice", "krbtgt/OTHER@"+realm, 36000),
+		ticket("alice", "krbtgt/OTHER@OTHER", 36000), {Client: principalOf("alice@" + realm), Server: principalOf(tgs), Ticket: []byte("sealed")},
+	} {
+		cacheName := fmt.Sprint("1000:", i)
+		c.must(protocol.OpInitialize, name(cacheName), princ("alice@"+realm))
+		c.must(protocol.OpStore, name(cacheName), raw(cred))
+	}
+	c.login("1000", "alice") // whose event comes behind theirs
+	eventually(t, "its hook has failed", func() bool { return r.server.Counters()["hooks failed"] > 0 })
+	eventually(t, "it has its line", func() bool { return strings.Contains(r.logged.String(), "cache=1000 ") })
+	if got := r.server.Counters(); got["hooks failed"] != 1 {
+		t.Errorf("%v:\n%s", got, r.logged.String())
 	}
 }
