@@ -3,6 +3,7 @@ package kcm
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -224,10 +225,64 @@ func TestACacheMadeBeforeTheSessionIsBoundOnceItsMakerIsInIt(t *testing.T) {
 	c.must(protocol.OpSetDefaultCache, protocol.AppendName(nil, name))
 	c.login(name, "alice")
 	c.login("1000:mine", "alice")
+	r.until("that its maker is looked at, in vain", func() bool { return r.server.bound.looked() })
 	r.logins.enter("1")
 	r.until("that the cache is bound", func() bool { return c.sessionOf(r, name) != nil })
 	r.logins.end("1")
 	r.becomes("1000:mine")
+}
+
+// looked reports whether the maker of a cache was looked at, and stays to be.
+func (b *bound) looked() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.pending) == 1 && b.pending[0].pause > 2*firstLook
+}
+
+// TestACacheThatWasBoundMeanwhileStaysSo: its maker comes into another session.
+func TestACacheThatWasBoundMeanwhileStaysSo(t *testing.T) {
+	r := sessionRig(t, sessionsYes)
+	c := r.client(1000)
+	name := c.generated()
+	c.login(name, "alice")
+	state, err := r.server.users.of(1000).view(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, second := state.byName([]byte(name)).id, sessionNamed("2")
+	err = r.server.users.of(1000).changeCache(t.Context(), id, func(e *edit, c *cache) error {
+		e.bind(c, &second)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.logins.enter("1")
+	r.until("that its maker is let go", func() bool {
+		r.server.bound.mu.Lock()
+		defer r.server.bound.mu.Unlock()
+		return len(r.server.bound.pending) == 0
+	})
+	if got := c.sessionOf(r, name); got == nil || *got != second {
+		t.Errorf("it ends with %v", got)
+	}
+}
+
+// TestMakersOfCachesAreBounded: each holds a descriptor.
+func TestMakersOfCachesAreBounded(t *testing.T) {
+	r := sessionRig(t, sessionsYes)
+	for range maxPending + 10 {
+		maker, err := linux.OpenProcess(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.server.bound.await(1000, protocol.UUID{1}, maker)
+	}
+	r.server.bound.mu.Lock()
+	defer r.server.bound.mu.Unlock()
+	if n := len(r.server.bound.pending); n != maxPending {
+		t.Errorf("%d are waited for", n)
+	}
 }
 
 // sessionOf returns the session that a cache ends with.
@@ -324,9 +379,17 @@ func TestCachesOfASessionThatCannotBeRemovedAreRemovedLater(t *testing.T) {
 	r.until("a line of the log", func() bool { return strings.Contains(r.logged.String(), "stay for now") })
 	r.store.set("", nil)
 	equal(t, "caches", c.caches(), []string{name})
-	r.server.bound.mu.Lock()
-	r.server.bound.lookAt(1000, time.Time{}) // as in a minute
-	r.server.bound.mu.Unlock()
+	b := r.server.bound
+	r.until("that it is tried again, in a minute", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		at, planned := b.look[1000]
+		if planned && time.Until(at) > retrySessions/2 {
+			b.lookAt(1000, time.Time{})
+			return true
+		}
+		return false
+	})
 	r.becomes()
 }
 
