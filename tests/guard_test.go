@@ -3,10 +3,12 @@ package tests
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/jcmturner/gokrb5/v8/types"
@@ -327,4 +329,53 @@ func TestAServersKeyGetsItsFirstTicket(t *testing.T) {
 	}
 	out := s.sh(0, "KRB5CCNAME=KCM:"+cache+" klist; KRB5CCNAME=KCM:"+cache+" kvno -q host/third.example.test")
 	expectAll(t, out, "krbtgt/EXAMPLE.TEST@EXAMPLE.TEST", "host/other.example.test@EXAMPLE.TEST")
+}
+
+// TestAKDCThatIsSlowOrLiesIsTheClientsAsWithFILE: the server gives up, and the
+// client's library meets the KDC itself.
+func TestAKDCThatIsSlowOrLiesIsTheClientsAsWithFILE(t *testing.T) {
+	t.Parallel()
+	needProgram(t, "kvno")
+	for name, lies := range map[string]lie{
+		"rubbish": func(conn net.Conn, _, _ []byte, _ <-chan struct{}) { _, _ = conn.Write(framed([]byte("rubbish"))) },
+		"half a reply": func(conn net.Conn, _, honest []byte, _ <-chan struct{}) {
+			whole := framed(honest)
+			_, _ = conn.Write(whole[:len(whole)/2])
+		},
+		"an answer after six seconds": func(conn net.Conn, _, honest []byte, end <-chan struct{}) {
+			select {
+			case <-end:
+			case <-time.After(6 * time.Second): // more than the server waits
+				_, _ = conn.Write(framed(honest))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t, getting())
+			k := newLyingKDC(t, "EXAMPLE.TEST")
+			conf := strings.Replace(realmsConf(k), "[libdefaults]\n", "[libdefaults]\n  default_realm = EXAMPLE.TEST\n  rdns = false\n"+
+				"  dns_canonicalize_hostname = false\n  default_ccache_name = KCM:\n  kcm_socket = "+s.path(sockets["sssd_kcm"])+"\n", 1)
+			s.write("/krb5.conf", conf, 0o644)
+			s.write("/etc/krb5.conf", conf, 0o644)
+			s.start()
+			me := user(os.Getuid())
+			cache := fmt.Sprint(me)
+			s.overdue(s.kcm(), cache, k.KDC, "alice")
+			creds, err := s.kcm().Credentials(cache)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.write("/ccache", string(fileCache(creds[0])), 0o600)
+			k.lie.Store(&lies)
+			const service = "host/server.example.test"
+			withFILE, fileErr := s.try(me, "KRB5CCNAME=FILE:"+s.path("/ccache")+" kvno "+service)
+			withKCM, kcmErr := s.try(me, "kvno "+service)
+			if withKCM != withFILE || (fileErr == nil) != (kcmErr == nil) || k.asked.Load() < 3 {
+				t.Errorf("%q, %v; with FILE %q, %v; %d requests", withKCM, kcmErr, withFILE, fileErr, k.asked.Load())
+			}
+			k.lie.Store(nil)
+			s.sh(me, "kvno "+service)
+		})
+	}
 }
