@@ -20,7 +20,7 @@ func (s *session) guards(cred *credential) bool {
 
 // shown returns a cache as this client may see it.
 func (s *session) shown(c *cache) *cache {
-	if len(s.server.guard) == 0 {
+	if len(s.server.guard) == 0 || s.peer.UID == rootUID {
 		return c
 	}
 	next := c.copy()

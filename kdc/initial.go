@@ -2,11 +2,8 @@ package kdc
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"math"
-	"math/big"
 	"slices"
 	"time"
 
@@ -55,14 +52,14 @@ type initialRequest struct {
 }
 
 func (q *initialRequest) encode() (encoded []byte, err error) {
-	nonce, err := rand.Int(rand.Reader, big.NewInt(math.MaxInt32))
+	nonce, err := newNonce()
 	if err != nil {
 		return nil, err
 	}
 	q.body = messages.KDCReqBody{
 		KDCOptions: optionsOf(0),
 		CName:      nameOf(q.client), Realm: string(q.client.Realm), SName: nameOf(q.server),
-		Till: q.now.Add(initialLife).UTC().Truncate(time.Second), Nonce: int(nonce.Int64()),
+		Till: q.now.Add(initialLife).UTC().Truncate(time.Second), Nonce: nonce,
 		EType: enctypes(q.key.KeyType),
 	}
 	return encoded, guarded(func() error {
@@ -106,12 +103,8 @@ func (q *initialRequest) accept(reply []byte) (protocol.Credential, error) {
 		ticket, err = answer.Ticket.Marshal()
 		return err
 	})
-	var refusal messages.KRBError
-	if errors.As(err, &refusal) {
-		return protocol.Credential{}, &Refused{refusal.ErrorCode, refusal.EText}
-	}
 	if err != nil {
-		return protocol.Credential{}, useless(err)
+		return protocol.Credential{}, unread(err)
 	}
 	fresh := credentialOf(q.client, &part, ticket)
 	if err := q.check(&answer, &part, fresh); err != nil {

@@ -50,7 +50,7 @@ type tgsRequest struct {
 // newTGSRequest asks the realm of body for its server. The nonce and what tgt
 // says itself are filled in.
 func newTGSRequest(tgt protocol.Credential, now time.Time, body messages.KDCReqBody) (*tgsRequest, error) {
-	nonce, err := rand.Int(rand.Reader, big.NewInt(math.MaxInt32))
+	nonce, err := newNonce()
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func newTGSRequest(tgt protocol.Credential, now time.Time, body messages.KDCReqB
 	if len(ticket.SName.NameString) == 0 {
 		return nil, errors.New("the ticket is for nobody")
 	}
-	body.Nonce = int(nonce.Int64())
+	body.Nonce = nonce
 	body.Addresses = addressesOf(tgt.Addresses)
 	q := &tgsRequest{
 		tgt: tgt, now: now, body: body,
@@ -134,12 +134,8 @@ func (q *tgsRequest) accept(reply []byte) (protocol.Credential, error) {
 		ticket, err = answer.Ticket.Marshal()
 		return err
 	})
-	var refusal messages.KRBError
-	if errors.As(err, &refusal) {
-		return protocol.Credential{}, &Refused{refusal.ErrorCode, refusal.EText}
-	}
 	if err != nil {
-		return protocol.Credential{}, useless(err)
+		return protocol.Credential{}, unread(err)
 	}
 	fresh := credentialOf(q.tgt.Client, &answer.DecryptedEncPart, ticket)
 	fresh.Addresses = q.tgt.Addresses
@@ -147,6 +143,24 @@ func (q *tgsRequest) accept(reply []byte) (protocol.Credential, error) {
 		return protocol.Credential{}, useless(err)
 	}
 	return fresh, nil
+}
+
+// newNonce returns a number that ties a reply to its request.
+func newNonce() (int, error) {
+	n, err := rand.Int(rand.Reader, big.NewInt(math.MaxInt32))
+	if err != nil {
+		return 0, err
+	}
+	return int(n.Int64()), nil
+}
+
+// unread says why there is no ticket in a reply: the KDC refuses, or the reply
+// cannot be read, for which the library gave err.
+func unread(err error) error {
+	if refusal, is := errors.AsType[messages.KRBError](err); is {
+		return &Refused{refusal.ErrorCode, refusal.EText}
+	}
+	return useless(err)
 }
 
 // useless says that a reply cannot be used, and why.
