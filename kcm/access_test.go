@@ -9,6 +9,7 @@ import (
 
 	"gosssd/kcm/protocol"
 	"gosssd/responder/log"
+	"gosssd/responder/metric"
 )
 
 func TestOwnerOfAName(t *testing.T) {
@@ -156,7 +157,7 @@ func TestRootsAccessIsLoggedOnceForEachConnectionAndUser(t *testing.T) {
 			t.Errorf("the log does not say %s: %s", want, logged)
 		}
 	}
-	if got := r.server.Counters()["accesses by root"]; got != 4 {
+	if got := metric.Words(r.server.Metrics())["accesses by root"]; got != 4 {
 		t.Errorf("%d accesses are counted", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"gosssd/kcm/logins"
 	"gosssd/kcm/protocol"
 	"gosssd/linux"
+	"gosssd/responder/metric"
 )
 
 // Which caches end with a login session.
@@ -326,15 +327,16 @@ func (b *bound) owed() bool {
 	return len(b.users) > 0 || len(b.pending) > 0
 }
 
-// add puts the total among the responder's counters.
-func (b *bound) add(counters map[string]uint64) {
+// metrics tells how many login sessions have caches.
+func (b *bound) metrics() []metric.Family {
 	if b == nil {
-		return
+		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	counters["sessions with caches"] = 0
+	n := 0
 	for _, sessions := range b.users {
-		counters["sessions with caches"] += uint64(len(sessions))
+		n += len(sessions)
 	}
+	return []metric.Family{metric.One(metric.Gauge, "gosssd_kcm_bound_sessions", "", "sessions with caches", "Login sessions with which caches end", float64(n))}
 }

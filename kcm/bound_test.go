@@ -14,6 +14,7 @@ import (
 	"gosssd/kcm/protocol"
 	"gosssd/linux"
 	"gosssd/responder/log"
+	"gosssd/responder/metric"
 )
 
 // fakeSessions has one user, 1000, whose sessions the test begins and ends.
@@ -357,7 +358,7 @@ func TestTheDefaultCacheEndsWithTheLastSessionIfItIsTo(t *testing.T) {
 			c := r.client(1000)
 			test.given(r, c)
 			r.logins.end("")
-			r.until("no end of a session is waited for", func() bool { return r.server.Counters()["sessions with caches"] == 0 })
+			r.until("no end of a session is waited for", func() bool { return metric.Words(r.server.Metrics())["sessions with caches"] == 0 })
 			r.becomes(test.want...)
 			if err := r.server.Close(); err != nil {
 				t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"gosssd/kcm/protocol"
 	"gosssd/responder/log"
+	"gosssd/responder/metric"
 )
 
 const purgeInterval = 10 * time.Minute
@@ -105,7 +106,7 @@ func TestAPurgeSaysWhatItRemoves(t *testing.T) {
 	if !strings.Contains(logged, want) || strings.Count(logged, "purge:") != 1 {
 		t.Errorf("the log is\n%s\nwant one line\n%s", logged, want)
 	}
-	counters := r.server.Counters()
+	counters := metric.Words(r.server.Metrics())
 	if counters["purged caches"] != 2 || counters["purged credentials"] != 2 {
 		t.Errorf("counters are %v", counters)
 	}

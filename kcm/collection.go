@@ -26,6 +26,9 @@ type collection struct {
 	idleChecks int                   // in a row; of the maintenance goroutine
 	known      uint64                // of the maintenance goroutine: caches with a lower seq were there at the last purge
 	due        atomic.Int64          // when to look for expired tickets, while not in memory; 0: not known
+	left       atomic.Pointer[usage] // what there was when it left memory; nil: it was never there
+	requests   atomic.Uint64         // of the user
+	unserved   atomic.Uint64         // of these, refused or failed
 
 	mu       turn    // held by the one who loads or commits
 	resident int64   // weight of what is published; guarded by mu
@@ -117,7 +120,9 @@ func (c *collection) load(ctx context.Context) (*state, error) {
 // publish shows readers a new state; nil drops the present one from memory.
 // The caller holds mu.
 func (c *collection) publish(s *state) {
-	c.published.Store(s)
+	if before := c.published.Swap(s); before != nil && s == nil {
+		c.left.Store(before.usage())
+	}
 	if s != nil && c.users.learn != nil {
 		c.users.learn(c.uid, s)
 	}
@@ -241,12 +246,13 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 		return nil
 	}
 	store, err := c.users.store()
+	began := time.Now()
 	if err == nil {
-		began := time.Now()
 		err = store.Commit(ctx, c.uid, e.records)
 		c.users.logCommit(c.uid, e.records, began, err)
 	}
 	if err != nil {
+		c.users.failedCommits.Add(1)
 		c.users.census.release(e.reserved)
 		err = &unwritten{err}
 		if !wroteNothing(err) {
@@ -257,7 +263,7 @@ func (c *collection) commit(ctx context.Context, e *edit) error {
 		return err
 	}
 	c.writeErr = failure{}
-	c.users.commits.Add(1)
+	c.users.commits.Add(time.Since(began))
 	c.users.census.count(c.uid, len(e.caches), e.reserved)
 	published := e.state
 	c.publish(&published)

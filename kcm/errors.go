@@ -103,7 +103,8 @@ func saysFull(err error) bool {
 type severity int
 
 const (
-	ordinary severity = iota // part of a client's way, like asking for a cache that is not there
+	served   severity = iota // there is none
+	ordinary                 // part of a client's way, like asking for a cache that is not there
 	refused                  // a client does not get what it wants
 	failed                   // something is wrong here
 )

@@ -32,6 +32,8 @@ type stream interface {
 	io.ReadWriteCloser
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
+	Active() time.Duration // when something was last read or written, as responder.Conn tells it
+	Touch()                // something was written past Write
 }
 
 // frames cuts what a client sends into requests. What is larger than usual

@@ -6,6 +6,7 @@ import (
 	"gosssd/kcm/hook/launch"
 	"gosssd/kcm/protocol"
 	"gosssd/responder"
+	"gosssd/responder/metric"
 )
 
 // Keys of the options of hooks.
@@ -109,16 +110,23 @@ func (h *hooking) LeftOut(e hook.Event, why string) {
 	h.server.users.log.Warn("no ticket hook is started", "uid", e.UID, "event", string(e.Kind), "cache", e.Name, "reason", why)
 }
 
-// add puts the totals of hooks among the responder's counters.
-func (h *hooking) add(counters map[string]uint64) {
+// metrics tells how hooks go.
+func (h *hooking) metrics() []metric.Family {
 	if h == nil {
-		return
+		return nil
 	}
 	counts := h.Counts()
-	counters["hooks run"] = counts.Run
-	counters["hooks failed"] = counts.Failed
-	counters["hooks left out"] = counts.LeftOut
-	counters["hooks waiting"] = uint64(counts.Waiting)
+	total := func(result, word string, n uint64) metric.Sample {
+		s := metric.Of(float64(n), "result", result)
+		s.Word = word
+		return s
+	}
+	return []metric.Family{
+		{Name: "gosssd_kcm_hooks", Kind: metric.Counter, Help: "Starts of the ticket hook, by what became of them", Samples: []metric.Sample{
+			total("ok", "hooks run", counts.Run), total("failed", "hooks failed", counts.Failed), total("left_out", "hooks left out", counts.LeftOut),
+		}},
+		metric.One(metric.Gauge, "gosssd_kcm_waiting_hooks", "", "hooks waiting", "Events that wait for the ticket hook", float64(counts.Waiting)),
+	}
 }
 
 // owed reports whether somebody is to be told of something.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"gosssd/kcm/protocol"
+	"gosssd/responder/metric"
 )
 
 // TestHooksAreOwedAsLongAsATicketMayExpire also shows that a hook that cannot be
@@ -17,7 +18,7 @@ func TestHooksAreOwedAsLongAsATicketMayExpire(t *testing.T) {
 	c.must(protocol.OpInitialize, name("1000"), princ("alice@"+realm))
 	c.must(protocol.OpStore, name("1000"), raw(ticket("alice", tgs, 36000)))
 	failed := func(n uint64) func() bool {
-		return func() bool { return r.server.Counters()["hooks failed"] == n }
+		return func() bool { return metric.Words(r.server.Metrics())["hooks failed"] == n }
 	}
 	eventually(t, "the hook has failed", failed(1))
 	if r.server.MayExit() {
@@ -48,7 +49,7 @@ func TestHooksForUsersWhoNeverCome(t *testing.T) {
 		t.Error("the server may exit before the ticket has expired")
 	}
 	eventually(t, "nobody is in memory", func() bool { return r.server.users.resident.Load() == 0 })
-	if got := r.server.Counters(); got["hooks failed"]+got["hooks waiting"] != 0 {
+	if got := metric.Words(r.server.Metrics()); got["hooks failed"]+got["hooks waiting"] != 0 {
 		t.Errorf("a start is an event: %v", got)
 	}
 }
@@ -67,9 +68,9 @@ func TestOnlyTheLoginsTicketIsToldOf(t *testing.T) {
 		c.must(protocol.OpStore, name(cacheName), raw(cred))
 	}
 	c.login("1000", "alice") // whose event comes behind theirs
-	eventually(t, "its hook has failed", func() bool { return r.server.Counters()["hooks failed"] > 0 })
+	eventually(t, "its hook has failed", func() bool { return metric.Words(r.server.Metrics())["hooks failed"] > 0 })
 	eventually(t, "it has its line", func() bool { return strings.Contains(r.logged.String(), "cache=1000 ") })
-	if got := r.server.Counters(); got["hooks failed"] != 1 {
+	if got := metric.Words(r.server.Metrics()); got["hooks failed"] != 1 {
 		t.Errorf("%v:\n%s", got, r.logged.String())
 	}
 }

@@ -30,7 +30,7 @@ func methods() []sbus.Method {
 		{Name: moveCaches, In: []sbus.Arg{{Name: "storage", Type: "s"}, {Name: "uid", Type: "u"}},
 			Out: []sbus.Arg{{Name: "moved", Type: "u"}, {Name: "dropped", Type: "u"}, {Name: "damaged", Type: "u"}}},
 		importMethod(),
-	}, slices.Concat(upkeepMethods(), inspectionMethods(), travelMethods())...)
+	}, slices.Concat(upkeepMethods(), inspectionMethods(), usageMethods(), travelMethods())...)
 }
 
 // storageChange warns of caches that a change of ccache_storage leaves behind.
@@ -53,6 +53,9 @@ func (s *Server) Call(ctx context.Context, method string, args []any) ([]any, er
 		return results, err
 	}
 	if results, ok, err := s.inspection(ctx, method, args); ok {
+		return results, err
+	}
+	if results, ok, err := s.usage(method, args); ok {
 		return results, err
 	}
 	if results, ok, err := s.travel(ctx, method, args); ok {

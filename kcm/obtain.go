@@ -14,6 +14,7 @@ import (
 
 	"gosssd/kcm/obtain"
 	"gosssd/kcm/protocol"
+	"gosssd/responder/metric"
 )
 
 // Wanted says which ticket a KDC is asked for.
@@ -58,14 +59,20 @@ func (o *obtaining) close() {
 	}
 }
 
-// add puts the totals among the responder's counters.
-func (o *obtaining) add(counters map[string]uint64) {
+// metrics tells of the tickets that were asked for.
+func (o *obtaining) metrics() []metric.Family {
 	if o == nil {
-		return
+		return nil
 	}
-	counters["tickets got"] = o.got.Load()
-	counters["tickets refused"] = o.refused.Load()
-	counters["tickets unanswered"] = o.unanswered.Load()
+	total := func(result, word string, n uint64) metric.Sample {
+		s := metric.Of(float64(n), "result", result)
+		s.Word = word
+		return s
+	}
+	return []metric.Family{{Name: "gosssd_kcm_obtained_tickets", Kind: metric.Counter, Help: "Tickets for services that KDCs were asked for, by what came of it", Samples: []metric.Sample{
+		total("got", "tickets got", o.got.Load()), total("refused", "tickets refused", o.refused.Load()),
+		total("unanswered", "tickets unanswered", o.unanswered.Load()),
+	}}}
 }
 
 // obtain gets a ticket for which RETRIEVE came and which the cache lacks. Where

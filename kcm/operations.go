@@ -25,10 +25,13 @@ type operation struct {
 	handler func(*session, context.Context) error
 }
 
+// rows is how many operations the table has.
+const rows = int(protocol.OpGetNTLMUserList) + 1 + 2
+
 // operations holds 0 to 28 in their order, then 13001 and 13002. A cache that
 // is missing has one code, as with FILE caches and Heimdal: clients print "No
 // credentials cache found". Only who goes through a list is told that it ends.
-var operations = [...]operation{
+var operations = [rows]operation{
 	{protocol.OpNoop, listing, 0, (*session).noop},
 	{protocol.OpGetName, reading, protocol.NoFile, (*session).getName},
 	{protocol.OpResolve, listing, 0, (*session).resolve},
@@ -62,16 +65,25 @@ var operations = [...]operation{
 	{protocol.OpReplace, writing, protocol.NoFile, (*session).replace},
 }
 
-// unknown stands for every operation that is not in the table.
-var unknown = operation{}
+// unknown stands for every operation that is not in the table, by a number that
+// none has.
+var unknown = operation{op: 0xffff}
+
+// rowOf returns the number of op's row, rows if it has none.
+func rowOf(op protocol.Op) int {
+	switch {
+	case op <= protocol.OpGetNTLMUserList:
+		return int(op)
+	case op == protocol.OpGetCredList || op == protocol.OpReplace:
+		return int(protocol.OpGetNTLMUserList + 1 + op - protocol.OpGetCredList)
+	}
+	return rows
+}
 
 // operationOf returns the row of op.
 func operationOf(op protocol.Op) *operation {
-	switch {
-	case op <= protocol.OpGetNTLMUserList:
-		return &operations[op]
-	case op == protocol.OpGetCredList || op == protocol.OpReplace:
-		return &operations[protocol.OpGetNTLMUserList+1+op-protocol.OpGetCredList]
+	if row := rowOf(op); row < rows {
+		return &operations[row]
 	}
 	return &unknown
 }

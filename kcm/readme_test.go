@@ -35,8 +35,10 @@ func TestTheREADMEListsSignalsAndMethods(t *testing.T) {
 			t.Errorf("README.md lacks %q", row)
 		}
 	}
-	if len(Descriptor().Methods) != 14 {
-		t.Errorf("%d methods, and README.md lists 14", len(Descriptor().Methods))
+	_, section, _ := strings.Cut(string(text), "\n| method |")
+	section, _, _ = strings.Cut(section, "\n\n")
+	if rows := strings.Count(section, "\n|") - 1; rows != len(Descriptor().Methods) {
+		t.Errorf("%d methods, and README.md lists %d", len(Descriptor().Methods), rows)
 	}
 	if len(Descriptor().Signals) != 4 {
 		t.Errorf("%d signals, and README.md lists 4", len(Descriptor().Signals))

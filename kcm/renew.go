@@ -9,6 +9,7 @@ import (
 
 	"gosssd/kcm/protocol"
 	"gosssd/kcm/renewal"
+	"gosssd/responder/metric"
 )
 
 // flagRenewable is a flag of tickets (RFC 4120 §2.3).
@@ -154,18 +155,27 @@ func (r *renewing) Failed(t renewal.Ticket, err error, next time.Time) {
 		"error", err, "next_try", again)
 }
 
-// add puts the totals of renewal among the responder's counters.
-func (r *renewing) add(counters map[string]uint64) {
+// metrics tells how renewal goes.
+func (r *renewing) metrics() []metric.Family {
 	if r == nil {
-		return
+		return nil
 	}
 	sum := r.Summary()
-	counters["renewable tickets"] = uint64(sum.Tickets)
-	counters["renewals"] = sum.Renewed
-	counters["renewals refused"] = sum.Refused
-	counters["renewals unanswered"] = sum.Unanswered
-	counters["renewals overtaken"] = sum.Overtaken
-	counters["renewals failed"] = sum.Failed
+	total := func(result, word string, n uint64) metric.Sample {
+		s := metric.Of(float64(n), "result", result)
+		s.Word = word
+		return s
+	}
+	return []metric.Family{
+		{Name: "gosssd_kcm_renewals", Kind: metric.Counter, Help: "Attempts to renew a ticket, by what became of them", Samples: []metric.Sample{
+			total("renewed", "renewals", sum.Renewed), total("refused", "renewals refused", sum.Refused),
+			total("unanswered", "renewals unanswered", sum.Unanswered), total("overtaken", "renewals overtaken", sum.Overtaken),
+			total("failed", "renewals failed", sum.Failed),
+		}},
+		metric.One(metric.Gauge, "gosssd_kcm_renewable_tickets", "", "renewable tickets", "Tickets that are renewed", float64(sum.Tickets)),
+		metric.One(metric.Gauge, "gosssd_kcm_next_renewal_timestamp_seconds", metric.Seconds, "", "When the next ticket is renewed, in seconds since 1970; 0 if none is", metric.Instant(sum.Next)),
+		metric.One(metric.Gauge, "gosssd_kcm_kdc_unanswered_requests", "", "", "Requests in a row that the KDCs of a realm have not answered, of the realm with most", float64(sum.Asked)),
+	}
 }
 
 // owed reports whether there are tickets to renew.

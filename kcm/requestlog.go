@@ -108,9 +108,6 @@ func (s *session) logUnserved(op protocol.Op, err error, reply protocol.Reply, g
 	case failed:
 		level, what = hclog.Error, "request failed"
 	}
-	if g != ordinary {
-		s.server.failures.Add(1)
-	}
 	if s.log.On(level) {
 		s.log.Log(level, what, appendDuration(s.line(op, "code", log.Cause(code.String()), "reason", err), began)...)
 	}
@@ -131,7 +128,7 @@ func (s *session) logDropped(op string, err error) {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 	case errors.Is(err, responder.ErrBudget), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, protocol.ErrVersion), errors.Is(err, protocol.ErrTooLong):
-		s.server.failures.Add(1)
+		s.server.dropped.Add(1)
 		s.log.Warn("client dropped", pairs...)
 	default:
 		s.log.Debug("client gone", pairs...)

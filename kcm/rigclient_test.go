@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	kcmclient "gosssd/kcm/client"
 	"gosssd/kcm/protocol"
@@ -38,7 +39,7 @@ func (r *rig) client(uid uint32) *client {
 		defer far.Close()
 		s := newSession(r.server, peer, logger)
 		s.process = func() (*linux.Process, error) { return linux.OpenProcess(os.Getpid()) }
-		s.serve(context.Background(), far)
+		s.serve(context.Background(), untimed{far})
 	}()
 	r.t.Cleanup(func() {
 		near.Close()
@@ -202,3 +203,9 @@ func equal[T comparable](t testing.TB, what string, got, want []T) {
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// untimed is a connection that does not tell when it was active.
+type untimed struct{ *net.UnixConn }
+
+func (untimed) Active() time.Duration { return 0 }
+func (untimed) Touch()                {}

@@ -22,8 +22,8 @@ type Server struct {
 	random   io.Reader
 	memory   *responder.Budget // of requests and replies on their way
 	replies  replies
-	requests atomic.Uint64
-	failures atomic.Uint64
+	measures measures
+	dropped  atomic.Uint64 // clients that were disconnected
 	foreign  atomic.Uint64 // users whose caches root has reached, each once for a connection
 
 	residentBefore int64 // what was in memory when memory was last given back; of the maintenance goroutine
@@ -152,20 +152,6 @@ func (s *Server) Reload(conf *confdb.Snapshot) {
 	case s.reloaded <- struct{}{}:
 	default: // the newest settings will be read anyway
 	}
-}
-
-// Counters reports totals since the start, and what is in memory now.
-func (s *Server) Counters() map[string]uint64 {
-	counters := s.users.counters()
-	counters["requests"] = s.requests.Load()
-	counters["failures"] = s.failures.Load()
-	counters["accesses by root"] = s.foreign.Load()
-	counters["memory"] = uint64(s.users.resident.Load())
-	s.obtaining.add(counters)
-	s.renewing.add(counters)
-	s.hooks.add(counters)
-	s.bound.add(counters)
-	return counters
 }
 
 // MayExit reports whether nothing is lost when the process ends: caches are

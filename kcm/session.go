@@ -25,6 +25,7 @@ type session struct {
 	supersede bool // whether a new cache may take the room of an earlier login's
 
 	op   *operation
+	did  severity        // what became of the request
 	in   protocol.Reader // parameters that are not read yet
 	name []byte          // the cache that the request names; for the log
 	out  []byte          // the reply
@@ -49,6 +50,7 @@ func (s *session) serve(ctx context.Context, conn stream) {
 	requests := frames{from: conn, memory: memory}
 	for {
 		body, err := requests.next()
+		began := conn.Active() // the request has come, or the reply before it has gone, just now
 		if err == nil {
 			err = s.answer(ctx, body)
 			s.in, s.name = protocol.Reader{}, nil
@@ -57,6 +59,7 @@ func (s *session) serve(ctx context.Context, conn stream) {
 		if err == nil {
 			err = s.send(conn, memory)
 			s.forgetReply()
+			s.count(conn.Active() - began)
 		}
 		if err != nil {
 			if memory.Dropped() {
@@ -75,8 +78,7 @@ func (s *session) answer(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
-	s.server.requests.Add(1)
-	s.op = operationOf(request.Op)
+	s.op, s.did = operationOf(request.Op), served
 	s.in = protocol.NewReader(request.Params)
 	s.name = nil
 	s.forgetReply()
@@ -89,6 +91,7 @@ func (s *session) answer(ctx context.Context, body []byte) error {
 	}
 	if err != nil {
 		reply, severity := replyFor(s.op, err)
+		s.did = severity
 		s.logUnserved(request.Op, err, reply, severity, began)
 		s.forgetReply()
 		s.out = protocol.AppendReply(s.out[:0], reply)

@@ -26,6 +26,7 @@ func tailSize(tail []entry) int {
 
 // sendWithTail sends the reply, the credentials behind it, and what is last.
 func (s *session) sendWithTail(conn stream) error {
+	defer conn.Touch()
 	lengths := make([]byte, 0, lengthSize*min(len(s.tail), tailCredentials))
 	all := make(net.Buffers, 0, 2+2*min(len(s.tail), tailCredentials))
 	head, tail := s.out, s.tail

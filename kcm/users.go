@@ -9,6 +9,7 @@ import (
 
 	"gosssd/kcm/sysbus"
 	"gosssd/responder/log"
+	"gosssd/responder/metric"
 )
 
 // users holds the collection of every user that was asked for, and the store
@@ -22,8 +23,11 @@ type users struct {
 	show    func(uid uint32, c *cache, isDefault bool) sysbus.Cache // for desktop
 	census  census
 	chowned chowned
-	loads   atomic.Uint64
-	commits atomic.Uint64
+	loads   metric.Durations // that went well, as the next
+	commits metric.Durations
+
+	failedLoads   atomic.Uint64
+	failedCommits atomic.Uint64
 
 	purgedCaches      atomic.Uint64
 	purgedCredentials atomic.Uint64
@@ -127,9 +131,10 @@ func (u *users) read(ctx context.Context, uid uint32) (*state, []damage, error) 
 	err = store.Load(ctx, uid, records.add)
 	u.logLoad(uid, records, began, err)
 	if err != nil {
+		u.failedLoads.Add(1)
 		return nil, nil, fmt.Errorf("caches of uid %d: %w", uid, err)
 	}
-	u.loads.Add(1)
+	u.loads.Add(time.Since(began))
 	s, damaged := records.finish()
 	return s, damaged, nil
 }
@@ -162,22 +167,4 @@ func (u *users) close() error {
 		return nil
 	}
 	return u.opened.Close()
-}
-
-func (u *users) counters() map[string]uint64 {
-	counters := map[string]uint64{"loads": u.loads.Load(), "commits": u.commits.Load(),
-		"purged caches": u.purgedCaches.Load(), "purged credentials": u.purgedCredentials.Load()}
-	for _, c := range u.all() {
-		s := c.published.Load()
-		if s == nil {
-			continue
-		}
-		counters["users"]++
-		for _, cache := range s.caches {
-			counters["caches"]++
-			counters["credentials"] += uint64(len(cache.entries))
-			counters["bytes"] += uint64(cache.size)
-		}
-	}
-	return counters
 }

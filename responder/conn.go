@@ -80,11 +80,15 @@ func (d *RequestDeadline) Set(conn interface{ SetReadDeadline(time.Time) error }
 	return nil
 }
 
+// Touch notes that the client is alive. What goes past Write calls it.
+func (c *Conn) Touch() { c.touch() }
+
+// Active is when the client was last read from or written to, on a clock that
+// only goes forward. Nothing is asked for it.
+func (c *Conn) Active() time.Duration { return time.Duration(c.lastActive.Load()) }
+
 func (c *Conn) touch() {
 	now := int64(time.Since(started))
 	c.lastActive.Store(now)
 	c.activity.Store(now)
 }
-
-// active is when the client was active last, since started.
-func (c *Conn) active() time.Duration { return time.Duration(c.lastActive.Load()) }

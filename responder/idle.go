@@ -60,7 +60,7 @@ func (s *server) nextLook(now time.Duration) time.Duration {
 		next = s.limits.clientIdle
 		for conn := range s.conns {
 			if !conn.ending {
-				next = min(next, s.limits.clientIdle-(now-conn.active()))
+				next = min(next, s.limits.clientIdle-(now-conn.Active()))
 			}
 		}
 	}
@@ -79,7 +79,7 @@ func (s *server) closeIdle(now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := range s.conns {
-		if limit := s.limits.clientIdle; limit > 0 && !conn.ending && now-conn.active() >= limit {
+		if limit := s.limits.clientIdle; limit > 0 && !conn.ending && now-conn.Active() >= limit {
 			conn.Log.Trace("an idle client is disconnected", "uid", conn.Peer.UID, "pid", conn.Peer.PID)
 			s.end(conn)
 		}

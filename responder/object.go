@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"gosssd/responder/log"
+	"gosssd/responder/metric"
 	"gosssd/sbus"
 )
 
@@ -15,7 +16,8 @@ func (p *process) objects() []sbus.Object {
 		RotateLogs:    func(context.Context) error { return p.rotateLogs() },
 		Reload:        func(context.Context) error { return p.reload() },
 		Drain:         func(context.Context) error { p.requestDrain(); return nil },
-		Counters:      p.counters,
+		Counters:      func() map[string]uint64 { return metric.Words(p.metrics()) },
+		Metrics:       p.metrics,
 		Options:       p.options,
 		DebugLevel:    func() uint32 { return uint32(p.log.Mask()) },
 		SetDebugLevel: func(mask uint32) error { return SetDebugLevel(p.log, mask) },
@@ -70,12 +72,6 @@ func (p *process) pendingOptions() []string {
 		return *pending
 	}
 	return []string{}
-}
-
-func (p *process) counters() map[string]uint64 {
-	counters := p.handler.Counters()
-	p.server.count(counters)
-	return counters
 }
 
 // options are the options in force, by section and key, as they would be

@@ -10,6 +10,7 @@ import (
 
 	"gosssd/confdb"
 	"gosssd/responder/log"
+	"gosssd/responder/metric"
 	"gosssd/sbus"
 )
 
@@ -100,8 +101,8 @@ type Handler interface {
 	Serve(ctx context.Context, conn *Conn)
 	// Reload takes over the live options of a new configuration.
 	Reload(conf *confdb.Snapshot)
-	// Counters reports running totals and sizes for sssctl status.
-	Counters() map[string]uint64
+	// Metrics reports what it counts. It is called while clients are served.
+	Metrics() []metric.Family
 	// MayExit reports whether the process may end when idle; one that keeps
 	// its only copy of something in memory may not.
 	MayExit() bool

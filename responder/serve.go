@@ -30,6 +30,7 @@ type server struct {
 	staying map[uint32]int // connections of each user, without those that are told to end
 	open    int            // connections that have a descriptor
 	evicted uint64         // connections that have made room for others
+	refused uint64         // connections that were not taken on
 	serving sync.WaitGroup
 }
 
@@ -73,6 +74,7 @@ func (s *server) acceptFrom(ctx context.Context, e endpoint) {
 func (s *server) admit(ctx context.Context, e endpoint, c *net.UnixConn) {
 	conn, err := e.newConn(c, s.lastID.Add(1), s.log, &s.activity)
 	if err != nil {
+		s.countRefused()
 		s.log.Warn("a client is refused", "error", err)
 		_ = c.Close()
 		return
@@ -95,6 +97,7 @@ func (s *server) add(conn *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open >= s.room && !s.makeRoom(conn.Peer.UID) {
+		s.refused++
 		return false
 	}
 	s.conns[conn] = struct{}{}
@@ -160,22 +163,4 @@ func (s *server) cut() int {
 		s.close(conn)
 	}
 	return len(s.conns)
-}
-
-// count adds what the server counts.
-func (s *server) count(counters map[string]uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	counters["clients"] = uint64(len(s.conns))
-	for _, e := range s.endpoints {
-		if e.identity != nil {
-			counters["clients of socket "+e.identity.socket] = 0
-		}
-	}
-	for conn := range s.conns {
-		if conn.Socket != "" {
-			counters["clients of socket "+conn.Socket]++
-		}
-	}
-	counters["evicted"] = s.evicted
 }

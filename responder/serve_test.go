@@ -16,6 +16,7 @@ import (
 	"gosssd/confdb"
 	"gosssd/linux"
 	"gosssd/responder/log"
+	"gosssd/responder/metric"
 )
 
 // echo answers each line with the line; a line "wait" is answered when the
@@ -38,10 +39,10 @@ func (h echo) Serve(_ context.Context, c *Conn) {
 	}
 }
 
-func (echo) Reload(*confdb.Snapshot)     {}
-func (echo) Counters() map[string]uint64 { return map[string]uint64{} }
-func (echo) MayExit() bool               { return true }
-func (echo) Close() error                { return nil }
+func (echo) Reload(*confdb.Snapshot)  {}
+func (echo) Metrics() []metric.Family { return nil }
+func (echo) MayExit() bool            { return true }
+func (echo) Close() error             { return nil }
 
 // harness is a server on a socket of its own.
 type harness struct {

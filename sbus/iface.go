@@ -77,7 +77,8 @@ type Monitor struct {
 	// Restart checks sssd.conf and, if that is right, starts the monitor again
 	// in its process, with the sockets open all the while.
 	Restart    func(ctx context.Context) error
-	Version    string        // of the program
+	Version    string // of the program
+	Metrics    func() []Metric
 	Replaced   func() bool   // another program is installed where that of the process was
 	Generation func() uint64 // of the configuration
 	Since      time.Time
@@ -103,6 +104,9 @@ func MonitorObject(m Monitor) Object {
 			}},
 			{Name: "RotateLogs", Call: action(m.RotateLogs)},
 			{Name: "Restart", Call: action(m.Restart)},
+			{Name: "Metrics", Out: []Arg{{"metrics", metricsType}}, Call: func(context.Context, Caller, []any) ([]any, error) {
+				return []any{m.Metrics()}, nil
+			}},
 		},
 		Properties: []Property{
 			{Name: "Version", Signature: "s", Get: func() any { return m.Version }},
@@ -131,6 +135,8 @@ type Service struct {
 	// returns, other calls of the monitor wait; pings do not.
 	Drain    func(ctx context.Context) error
 	Counters func() map[string]uint64
+	// Metrics returns all that the process counts.
+	Metrics func() []Metric
 	// Options returns the options in force, by section and key of sssd.conf.
 	Options       func() map[string]map[string]string
 	DebugLevel    func() uint32 // mask
@@ -167,6 +173,9 @@ func ServiceObject(s Service) Object {
 			{Name: "Drain", Call: action(s.Drain)},
 			{Name: "Counters", Out: []Arg{{"counters", "a{st}"}}, Call: func(context.Context, Caller, []any) ([]any, error) {
 				return []any{s.Counters()}, nil
+			}},
+			{Name: "Metrics", Out: []Arg{{"metrics", metricsType}}, Call: func(context.Context, Caller, []any) ([]any, error) {
+				return []any{s.Metrics()}, nil
 			}},
 			{Name: "Options", Out: []Arg{{"options", "a{sa{ss}}"}}, Call: func(context.Context, Caller, []any) ([]any, error) {
 				return []any{s.Options()}, nil

@@ -25,6 +25,7 @@ func (m *monitor) object() sbus.Object {
 		SetDebugLevel:   m.setDebugLevel,
 		RotateLogs:      m.rotateLogs,
 		Restart:         m.requestRestart,
+		Metrics:         m.metrics,
 		Version:         responder.Version,
 		Replaced:        responder.ProgramReplaced,
 		Generation:      func() uint64 { return m.conf.Generation },

@@ -20,13 +20,14 @@ const pingMisses = 3
 
 // termination is why a process has to end, and how long it may take.
 type termination struct {
-	reason string        // "" if it has not
+	cause  cause
+	reason string        // in words; "" if it has not
 	grace  time.Duration // from SIGTERM to SIGKILL
 }
 
 // ending is the termination of all responders when sssd ends.
 func (s *service) ending() termination {
-	return termination{layout.Current().Monitor + " is ending", s.seconds("force_timeout")}
+	return termination{causeAsked, layout.Current().Monitor + " is ending", s.seconds("force_timeout")}
 }
 
 // observe watches a process that has registered until the context ends, or
@@ -60,10 +61,10 @@ func (s *service) observe(ctx context.Context) termination {
 		case peer != 0:
 			absent = 0
 			if !s.answers(ctx, peer) {
-				return termination{fmt.Sprintf("it has not answered %d pings", pingMisses), s.timeouts.hung}
+				return termination{causeHung, fmt.Sprintf("it has not answered %d pings", pingMisses), s.timeouts.hung}
 			}
 		case absent == pingMisses && !s.systemd:
-			return termination{"it has left the private bus and does not come back", s.seconds("force_timeout")}
+			return termination{causeLeft, "it has left the private bus and does not come back", s.seconds("force_timeout")}
 		}
 	}
 }
@@ -92,8 +93,10 @@ func (s *service) watchBacklog(ctx context.Context, held *socket, waits chan<- s
 func (s *service) answers(ctx context.Context, peer uint64) bool {
 	for range pingMisses {
 		if s.ping(ctx, peer, min(s.seconds("timeout"), s.timeouts.ping)) {
+			s.countPing(true)
 			return true
 		}
+		s.countPing(false)
 	}
 	return false
 }
@@ -115,7 +118,7 @@ func (s *service) socketLost(ctx context.Context) termination {
 		s.log.Error("the socket of a responder with caches in memory was deleted; new clients reach it no more", "service", s.descriptor.Name)
 		return termination{}
 	}
-	return termination{"its socket was deleted", s.seconds("force_timeout")}
+	return termination{causeSocket, "its socket was deleted", s.seconds("force_timeout")}
 }
 
 // properties returns what a responder says of itself; nothing if it does not
@@ -207,6 +210,7 @@ func whileLives(ctx context.Context, p *linux.Process) (living context.Context, 
 // end, and nobody waits for it.
 func (s *service) terminate(ctx context.Context, p *linux.Process, v termination) {
 	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", p.PID, "reason", v.reason)
+	s.blame(v.cause)
 	if err := p.Signal(unix.SIGTERM); err != nil {
 		s.log.Error("cannot end a responder", "service", s.descriptor.Name, "error", err)
 		return

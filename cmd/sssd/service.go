@@ -53,6 +53,9 @@ type service struct {
 	restarts         uint32
 	lastExit         string
 	levelOverride    uint32 // debug mask that an administrator has set since; 0 if none
+	cause            cause  // why the process was asked to end; "" if it was not
+	ends             map[cause]uint64
+	pings            pings
 }
 
 // register binds a connection of the bus to the service, if it comes from the
@@ -216,6 +219,7 @@ func (s *service) ended(lived time.Duration, err error) {
 	if err != nil {
 		s.lastExit = err.Error()
 	}
+	s.countEnd(err)
 	switch {
 	case orderly:
 		s.failures = 0
@@ -259,6 +263,7 @@ func (s *service) adoptedEnded(p *linux.Process) {
 	defer s.mu.Unlock()
 	s.log.Info("a responder that was started before has ended", "service", s.descriptor.Name, "pid", s.pid)
 	s.lastExit = "not known: it was started by an earlier process"
+	s.countEndBy(causeUnknown)
 	s.pid, s.peer = 0, 0
 }
 

@@ -213,7 +213,7 @@ func (s *service) start() (*child, error) {
 		return nil, fmt.Errorf("cannot execute %s: %w", argv[0], err)
 	}
 	s.pid, s.since, s.state = cmd.Process.Pid, time.Now(), sbus.StateStarting
-	s.peer, s.registered = 0, make(chan struct{})
+	s.peer, s.registered, s.cause = 0, make(chan struct{}), ""
 	c := &child{process: cmd.Process, exited: make(chan error, 1), registered: s.registered}
 	go func() { c.exited <- cmd.Wait() }()
 	s.log.Info("started", "service", s.descriptor.Name, "pid", s.pid)
@@ -242,7 +242,7 @@ func (s *service) watch(ctx context.Context, c *child) (asked bool, err error) {
 		return true, s.end(c, s.ending())
 	case <-overdue.C:
 		s.notStarted()
-		return true, s.end(c, termination{fmt.Sprintf("it has not registered within %v", s.timeouts.register), s.timeouts.hung})
+		return true, s.end(c, termination{causeUnregistered, fmt.Sprintf("it has not registered within %v", s.timeouts.register), s.timeouts.hung})
 	case <-c.registered:
 	}
 	living, cancel := context.WithCancel(ctx)
@@ -267,6 +267,7 @@ func (s *service) watch(ctx context.Context, c *child) (asked bool, err error) {
 func (s *service) end(c *child, v termination) error {
 	s.setState(sbus.StateEnding)
 	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", c.process.Pid, "reason", v.reason)
+	s.blame(v.cause)
 	_ = c.process.Signal(syscall.SIGTERM)
 	timeout := time.NewTimer(v.grace)
 	defer timeout.Stop()

@@ -17,6 +17,7 @@ import (
 	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/responder/log"
+	"gosssd/responder/metric"
 	"gosssd/sbus"
 )
 
@@ -82,10 +83,10 @@ func descriptors() string {
 	return strings.Join(list, " ")
 }
 
-func (fake) Reload(*confdb.Snapshot)     {}
-func (fake) Counters() map[string]uint64 { return map[string]uint64{} }
-func (fake) MayExit() bool               { return true }
-func (fake) Close() error                { return nil }
+func (fake) Reload(*confdb.Snapshot)  {}
+func (fake) Metrics() []metric.Family { return nil }
+func (fake) MayExit() bool            { return true }
+func (fake) Close() error             { return nil }
 
 // watched is a fake responder under the supervision of a monitor.
 type watched struct {
@@ -208,10 +209,11 @@ func TestAResponderThatEndsIsStartedForTheNextClient(t *testing.T) {
 		command  string
 		lastExit string
 		restarts uint32
+		cause    cause
 	}{
-		"in order":     {"exit 0", "exit status 0", 0},
-		"with failure": {"exit 1", "exit status 1", 1},
-		"by a signal":  {"crash", "signal: killed", 1},
+		"in order":     {"exit 0", "exit status 0", 0, causeExit},
+		"with failure": {"exit 1", "exit status 1", 1, causeFailure},
+		"by a signal":  {"crash", "signal: killed", 1, causeSignal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := watch(t, "obeys", shortTimeouts)
@@ -224,6 +226,7 @@ func TestAResponderThatEndsIsStartedForTheNextClient(t *testing.T) {
 			if status.LastExit != c.lastExit || status.Restarts != c.restarts {
 				t.Errorf("last exit %q, restarts %d; want %q, %d", status.LastExit, status.Restarts, c.lastExit, c.restarts)
 			}
+			w.expectEnds(map[cause]float64{c.cause: 1})
 			if w.ask("hello") == "" {
 				t.Error("the next client is not answered")
 			}
@@ -249,6 +252,7 @@ func TestAResponderThatHangsIsReplacedAndItsWaitingClientsServed(t *testing.T) {
 	if status.LastExit != "signal: killed" {
 		t.Errorf("the last one ended by %q", status.LastExit)
 	}
+	w.expectEnds(map[cause]float64{causeHung: 1}) // and not by a signal as well
 }
 
 func TestAResponderThatDoesNotRegisterIsEnded(t *testing.T) {
@@ -399,5 +403,17 @@ func TestSystemdDoesNotWaitForAResponderThatDoesNotEnd(t *testing.T) {
 	})
 	if err == nil {
 		t.Error("the error is lost")
+	}
+}
+
+// expectEnds compares the ends that metrics tell of.
+func (w *watched) expectEnds(want map[cause]float64) {
+	w.t.Helper()
+	for _, f := range w.monitor.metrics() {
+		for _, sample := range f.Samples {
+			if why := cause(sample.Labels["cause"]); f.Name == "gosssd_service_ends" && sample.Value != want[why] {
+				w.t.Errorf("%v ends by %s, want %v", sample.Value, why, want[why])
+			}
+		}
 	}
 }

@@ -71,10 +71,10 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 // replaceOrKeep ends a responder that runs from before, or lets it go on.
 func (m *monitor) replaceOrKeep(ctx context.Context, s *service, survivor *linux.Process, found condition, keep bool) {
 	if !keep {
-		v := termination{"it runs from before this start of " + layout.Current().Monitor, s.seconds("force_timeout")}
+		v := termination{causeReplaced, "it runs from before this start of " + layout.Current().Monitor, s.seconds("force_timeout")}
 		switch {
 		case !found.answers:
-			v = termination{"it runs from before this start of " + layout.Current().Monitor + " and does not answer", s.timeouts.hung}
+			v = termination{causeReplaced, "it runs from before this start of " + layout.Current().Monitor + " and does not answer", s.timeouts.hung}
 		case found.replaced:
 			v.reason = "its program was replaced"
 		}
@@ -139,7 +139,7 @@ func (s *service) endUnsupervised(ctx context.Context, pid int) {
 		return
 	}
 	defer p.Close()
-	s.terminate(ctx, p, termination{"it was not started by this process", s.seconds("force_timeout")})
+	s.terminate(ctx, p, termination{causeReplaced, "it was not started by this process", s.seconds("force_timeout")})
 	if held := s.held(); held != nil {
 		_, _ = held.restore() // it may have bound its own socket over ours; else the guard sees to it
 	}

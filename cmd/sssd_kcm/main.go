@@ -14,6 +14,7 @@ import (
 	"gosssd/responder"
 	"gosssd/secrets"
 	"gosssd/secrets/client"
+	"gosssd/secrets/measure"
 	"gosssd/secrets/vault"
 )
 
@@ -42,8 +43,10 @@ func openStore(root responder.Root, storage string) (kcm.Store, error) {
 		return client.New(root.Path(secrets.Descriptor().Socket)), nil
 	case "secdb":
 		options := vault.Options{File: "kcm.db", OwnerUID: uint32(os.Getuid()), Credential: vault.Credential("kcm.mkey")}
+		disk := &measure.Disk{}
+		disk.Watch(&options)
 		h, err := vault.OpenHive(root.Path(responder.SecretsDir), "kcm", options)
-		return hive{h}, err
+		return hive{h, disk}, err
 	case "memory":
 		return kcm.NewMemory(), nil
 	}

@@ -5,17 +5,26 @@ import (
 	"errors"
 
 	"gosssd/kcm"
+	"gosssd/responder/metric"
 	"gosssd/secrets/client"
+	"gosssd/secrets/measure"
 	"gosssd/secrets/vault"
 )
 
 var (
-	_ kcm.Vault = hive{}
-	_ kcm.Store = (*client.Client)(nil)
+	_ kcm.Vault    = hive{}
+	_ kcm.Measured = hive{}
+	_ kcm.Store    = (*client.Client)(nil)
 )
 
 // hive is a vault's hive as kcm wants it.
-type hive struct{ *vault.Hive }
+type hive struct {
+	*vault.Hive
+	disk *measure.Disk
+}
+
+// Metrics describes the vault.
+func (h hive) Metrics() []metric.Family { return h.disk.Metrics("kcm", h.Hive) }
 
 // Load reads the records again when they were changed meanwhile, as a rekey does
 // without changing what they say.

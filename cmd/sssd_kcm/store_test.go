@@ -16,7 +16,7 @@ func TestCachesAreLoadedWhileTheVaultIsRekeyed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := hive{h}
+	store := hive{Hive: h}
 	defer store.Close()
 	changes := map[string][]byte{}
 	for i := range 4000 {

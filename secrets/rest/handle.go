@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -26,11 +27,15 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// must not take back a change that was begun.
 	r = r.WithContext(context.WithoutCancel(r.Context()))
 	defer sessionOf(r).memory.Free()
+	began := time.Now()
 	err := s.handle(w, r)
+	status, text := statusOf(err)
+	if !isUpgrade(r) { // which takes as long as the connection
+		s.answered.add(opOfMethod(r.Method), status, time.Since(began))
+	}
 	if err == nil {
 		return
 	}
-	status, text := statusOf(err)
 	s.note(sessionOf(r), status, err)
 	answerStatus(w, status, text)
 }

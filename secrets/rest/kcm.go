@@ -99,6 +99,7 @@ func (k *kcmConn) serveOne() error {
 	}
 	k.service.requests.Add(1)
 	k.client.begin(frame.Kind.String())
+	began := time.Now()
 	if k.client.log.On(hclog.Debug) {
 		k.client.log.Debug("request", "op", frame.Kind, "uid", k.client.peer.UID, "length", length)
 	}
@@ -107,7 +108,10 @@ func (k *kcmConn) serveOne() error {
 		err = k.answer(frame)
 		clear(frame.Content)
 	}
-	return k.finish(err)
+	status, _ := statusOf(err)
+	err = k.finish(err)
+	k.service.answered.add(opOfKind(frame.Kind), status, time.Since(began))
+	return err
 }
 
 // batchLimit is the longest request that is taken: the largest secret, with

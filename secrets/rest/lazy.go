@@ -42,6 +42,13 @@ func (l *lazyVault) get() (*vault.Vault, error) {
 	return v, nil
 }
 
+// opened returns the vault if it is open, or nil.
+func (l *lazyVault) opened() *vault.Vault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.vault
+}
+
 func (l *lazyVault) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -33,18 +33,14 @@ func (c *session) line(code string, reason error) []any {
 	return append(pairs, "code", log.Cause(code), "reason", reason)
 }
 
-// note counts and logs what was not answered with success.
+// note logs what was not answered with success.
 func (s *service) note(c *session, status int, err error) {
 	level, what := hclog.Warn, "request refused"
 	switch {
 	case isOrdinary(c.op, status, err):
-		s.refused.Add(1)
 		level, what = hclog.Debug, "request answered with a code"
 	case status == http.StatusInternalServerError, status == http.StatusGatewayTimeout:
-		s.failed.Add(1)
 		level, what = hclog.Error, "request failed"
-	default:
-		s.refused.Add(1)
 	}
 	if c.log.On(level) {
 		c.log.Log(level, what, c.line(strconv.Itoa(status), err)...)
@@ -68,7 +64,7 @@ func isOrdinary(op string, status int, err error) bool {
 func (s *service) noteClosed(c *session, err error) {
 	switch {
 	case errors.Is(err, responder.ErrBudget), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, records.ErrTooLong), errors.Is(err, records.ErrMalformed):
-		s.refused.Add(1)
+		s.dropped.Add(1)
 		c.log.Warn("client dropped", c.line("closed", err)...)
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 	default:
@@ -88,6 +84,7 @@ func (c *session) Write(p []byte) (int, error) {
 		c.op, c.about = "unknown", target{}
 		if status, err := strconv.Atoi(string(p[len(version):code])); err == nil && c.service != nil {
 			c.service.note(c, status, errHead)
+			c.service.answered.add(opOther, status, 0)
 		}
 	}
 	return c.socket.Write(p)

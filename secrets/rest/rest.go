@@ -13,6 +13,7 @@ import (
 	"gosssd/responder"
 	"gosssd/responder/log"
 	"gosssd/secrets"
+	"gosssd/secrets/measure"
 	"gosssd/secrets/quota"
 	"gosssd/secrets/vault"
 )
@@ -37,6 +38,7 @@ func New(open func(dir string, opts vault.Options) (*vault.Vault, error)) respon
 			memory:    responder.NewBudget(memoryTotal, memoryShare),
 			kcmMemory: responder.NewBudget(kcmMemory, kcmMemory),
 		}
+		s.disk.Watch(&s.local.vault.options)
 		s.settings.Store(s.resolve(svc.Conf))
 		if _, err := s.local.vault.get(); err != nil {
 			svc.Log.Error("the vault cannot be opened, requests will fail", "error", err)
@@ -71,7 +73,10 @@ type service struct {
 
 	memory, kcmMemory *responder.Budget
 
-	requests, refused, failed atomic.Uint64
+	disk     measure.Disk
+	requests atomic.Uint64 // that have come, answered or not
+	answered answered
+	dropped  atomic.Uint64 // clients with a request that was not answered
 }
 
 var _ responder.Handler = (*service)(nil)
@@ -85,16 +90,6 @@ type settings struct {
 // Reload takes over quotas and providers; requests under way end with the old
 // ones.
 func (s *service) Reload(conf *confdb.Snapshot) { s.settings.Store(s.resolve(conf)) }
-
-// Counters reports the requests so far, and how many of them were refused
-// (4xx, 507) and failed (500).
-func (s *service) Counters() map[string]uint64 {
-	return map[string]uint64{
-		"requests": s.requests.Load(),
-		"refused":  s.refused.Load(),
-		"failed":   s.failed.Load(),
-	}
-}
 
 // MayExit is always true: an acknowledged change is on disk.
 func (s *service) MayExit() bool { return true }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"gosssd/responder/metric"
 	"gosssd/secrets"
 	"gosssd/secrets/vault"
 )
@@ -160,7 +161,7 @@ func TestAVaultThatCannotBeOpenedIsTriedAgain(t *testing.T) {
 	s.local.vault.failed = s.local.vault.failed.Add(-holdOff)
 	s.local.vault.mu.Unlock()
 	s.expect(t, 404, "GET /secrets/")
-	if counters := s.Counters(); counters["requests"] != 2 || counters["failed"] != 1 || counters["refused"] != 1 {
+	if counters := metric.Words(s.Metrics()); counters["requests"] != 2 || counters["failed"] != 1 || counters["refused"] != 1 {
 		t.Errorf("counters %v", counters)
 	}
 }

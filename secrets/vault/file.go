@@ -55,7 +55,7 @@ func newFile(s store, rules map[string]Rule) *file {
 }
 
 func (o Options) engine() engine.Options {
-	return engine.Options{OwnerUID: o.OwnerUID, LockTimeout: o.LockTimeout, NoSync: o.noSync, JournalSize: o.journalSize}
+	return engine.Options{OwnerUID: o.OwnerUID, LockTimeout: o.LockTimeout, NoSync: o.noSync, JournalSize: o.journalSize, Synced: o.Synced, Stored: o.Stored}
 }
 
 // create makes an empty database under the master key there is, or a new one.

@@ -54,9 +54,12 @@ func (m *memStore) Update(_ bool, fn func(writer) error) error {
 	return nil
 }
 
-func (m *memStore) Wipe() error    { return nil }
-func (m *memStore) Salt() []byte   { return m.salt }
-func (m *memStore) Path() string   { return "memory" }
+func (m *memStore) Wipe() error  { return nil }
+func (m *memStore) Salt() []byte { return m.salt }
+func (m *memStore) Path() string { return "memory" }
+
+func (m *memStore) Sizes() (engine.Sizes, error) { return engine.Sizes{}, nil }
+
 func (m *memStore) Close() error   { return nil }
 func (m *memStore) Abandon() error { return nil }
 

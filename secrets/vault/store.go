@@ -11,6 +11,7 @@ type store interface {
 	Wipe() error
 	Salt() []byte
 	Path() string
+	Sizes() (engine.Sizes, error)
 	Close() error
 	Abandon() error
 }

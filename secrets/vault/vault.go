@@ -51,6 +51,10 @@ type Options struct {
 	// 0 means two seconds.
 	LockTimeout time.Duration
 
+	// Synced is told how long the disk took to make a change durable, and Stored
+	// how long it took to bring changes into the database; nil: nobody asks.
+	Synced, Stored func(took time.Duration)
+
 	noSync      bool  // for tests that care for speed and not for crashes
 	journalSize int64 // for tests that want to see it full; 0 means the usual
 }

@@ -42,6 +42,10 @@ type Options struct {
 	NoSync bool
 	// JournalSize is the size of a new journal in bytes; 0 means 1 MiB.
 	JournalSize int64
+	// Synced is told how long the disk took to make an entry of the journal
+	// durable, and Stored how long a transaction of the database took; nil:
+	// nobody asks.
+	Synced, Stored func(took time.Duration)
 }
 
 // Head is the bucket that describes the file. It has, of the engine,

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -263,6 +264,10 @@ func (j *journal) encode(made changes) {
 func (j *journal) sync() error {
 	if j.opts.NoSync {
 		return nil
+	}
+	if j.opts.Synced != nil {
+		began := time.Now()
+		defer func() { j.opts.Synced(time.Since(began)) }()
 	}
 	for {
 		err := unix.Fdatasync(int(j.file.Fd()))

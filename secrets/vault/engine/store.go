@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -250,6 +251,10 @@ func (e *Engine) commit(made changes, at position) error {
 	}
 	if err := e.reserve(made); err != nil {
 		return err
+	}
+	if e.opts.Stored != nil {
+		began := time.Now()
+		defer func() { e.opts.Stored(time.Since(began)) }()
 	}
 	err := e.db.Update(func(tx *bbolt.Tx) error {
 		if err := made.applyTo(tx); err != nil {
