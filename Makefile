@@ -77,7 +77,7 @@ install: build
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/dbus-1/interfaces' kcm/sysbus/org.gosssd.Kcm1.xml
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/dbus-1/system.d' packaging/dbus/system/org.gosssd.Kcm1.conf
 	install -D -m 644 -t '$(DESTDIR)$(datadir)/dbus-1/system-services' packaging/dbus/system/org.gosssd.Kcm1.service
-	install -D -m 644 -t '$(DESTDIR)$(docdir)' packaging/systemd/no-network.conf packaging/guides/*.md
+	install -D -m 644 -t '$(DESTDIR)$(docdir)' packaging/systemd/no-network.conf packaging/guides/*.md packaging/contrib/*
 	@[ $(FORM) = whole ] || exit 0; \
 	other=$$(grep -ls '^/var/log/sssd/' '$(DESTDIR)'/etc/logrotate.d/* | grep -v '/sssd$$' | head -n 1); \
 	if [ -n "$$other" ]; then \

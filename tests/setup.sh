@@ -119,6 +119,7 @@ case ${1-} in
     unpack_heimdal
     unpack sssd sssd-common sssd-kcm sssd-tools
     unpack logrotate logrotate
+    unpack prometheus prometheus
     unpack containers podman crun uidmap catatonit bubblewrap
     unpack logind libpam-systemd dbus dbus-daemon dbus-system-bus-common dbus-session-bus-common
     unpack services apache2-bin libapache2-mod-auth-gssapi slapd ldap-utils libsasl2-modules-gssapi-mit openssh-server openssh-client

@@ -92,6 +92,7 @@ func (t *tool) command() *cobra.Command {
 	speak(c)
 	c.AddCommand(
 		rootOnly(t.statusCommand()),
+		rootOnly(t.metricsCommand()),
 		rootOnly(t.restartCommand()),
 		rootOnly(t.debugLevelCommand()),
 		t.configCheckCommand(),
