@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -53,6 +54,41 @@ func TestStatusTellsWhatIsWell(t *testing.T) {
 	refuse(t, s.log("sssd_secrets"), "refused") // the question of status itself
 	s.kill(syscall.SIGKILL)
 	s.awaitStatus(3, "kcm      running without sssd", "SSSD is not running.")
+}
+
+// TestStatusTellsWhatIsDone has a user at a limit, a socket of its own and files
+// that were changed.
+func TestStatusTellsWhatIsDone(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "")
+	const text = "[kcm]\nmax_uid_ccaches = 1\n[kcm/socket app]\npath = /run/app.sock\nuser = 1234\n"
+	s.configure(text)
+	s.start()
+	if err := s.kcm().Initialize(fmt.Sprint(os.Getuid()), principal("alice")); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitStatus(0, "Configuration: in force", "app              1234  0        "+s.path("/run/app.sock"), "initialize ", "Next purge: ",
+		fmt.Sprintf("User %d has used 100 %% of max_uid_ccaches", os.Getuid()))
+	s.configure(text + "[secrets]\nmax_secrets = 5\n")
+	var answer struct {
+		Well          bool
+		Configuration string
+		Services      []struct{ Name, State string }
+		Responders    []struct {
+			Name     string
+			Requests uint64
+		}
+		FullestUsers []struct{ Part float64 } `json:"fullest_users"`
+	}
+	if err := json.Unmarshal([]byte(s.ctl(user(os.Getuid()), "", "status", "-j").stdout), &answer); err != nil {
+		t.Fatal(err)
+	}
+	if !answer.Well || answer.Configuration != "files are newer" || len(answer.Services) != 3 || len(answer.Responders) != 2 ||
+		answer.Responders[1].Requests == 0 || answer.FullestUsers[0].Part != 1 {
+		t.Errorf("%+v", answer)
+	}
+	s.configure("[kcm]\nmax_uid_ccaches = many\n")
+	s.awaitStatus(0, "Configuration: files are wrong")
 }
 
 func TestStatusDoesNotCallWellWhatAnswersNothing(t *testing.T) {

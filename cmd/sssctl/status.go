@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gosssd/cmd/responders"
+	"gosssd/cmd/sssctl/output"
 	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/responder/log"
@@ -80,29 +82,97 @@ func (t *tool) dial(ctx context.Context) (*sbus.Conn, error) {
 }
 
 func (t *tool) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var printing *output.Options
+	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show what runs, since when, and with which configuration",
-		Long: "Show what runs, since when, with which configuration and in which version, and whether it answers.\n" +
+		Short: "Show whether all is well: what runs, since when, with which configuration, and what it does",
+		Long: "Show what runs, since when, with which configuration and in which version, whether it answers, and what it does.\n" +
 			"The exit status is 1 if something is not well, and 3 if " + layout.Current().Monitor + " does not run.",
 		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(context.Background(), callTime)
-			defer cancel()
-			services, err := t.describe(ctx)
-			if errors.Is(err, errNotRunning) {
-				services = t.orphans()
-				err = exit{errNotRunning, exitNotRunning}
-				if len(services) == 0 {
-					return err
+			var last error // what is not well does not end --watch
+			err := t.show(c, printing, func() (listing output.Listing, err error) {
+				listing, last = t.status()
+				if !printing.Watches() {
+					return listing, last
 				}
-			} else if err != nil {
-				return err
+				return listing, nil
+			})
+			if printing.Watches() {
+				err = errors.Join(err, last)
 			}
-			problem := t.probe(services)
-			return errors.Join(err, printStatus(c.OutOrStdout(), services), t.printRenewal(c.OutOrStdout(), services), t.printHooks(c.OutOrStdout(), services), problem)
+			return err
 		},
 	}
+	printing = output.Add(c)
+	return c
+}
+
+// status describes everything once. The error says what is not well.
+func (t *tool) status() (output.Listing, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	services, err := t.describe(ctx)
+	if errors.Is(err, errNotRunning) {
+		services = t.orphans()
+		err = exit{errNotRunning, exitNotRunning}
+		if len(services) == 0 {
+			return output.Listing{}, err
+		}
+	} else if err != nil {
+		return output.Listing{}, err
+	}
+	problem := t.probe(services)
+	var text strings.Builder
+	printed := errors.Join(printStatus(&text, services), t.printRenewal(&text, services), t.printHooks(&text, services))
+	answer := statusAnswer{Services: shownServices(services)}
+	if err == nil {
+		if answer.health, printed = t.healthBeside(&text, printed); answer.health != nil {
+			answer.Well = problem == nil
+		}
+	}
+	return output.Listing{Text: text.String(), JSON: answer}, errors.Join(err, printed, problem)
+}
+
+// healthBeside adds what is known by metrics to the text of status.
+func (t *tool) healthBeside(text *strings.Builder, before error) (*health, error) {
+	h, err := t.health()
+	if err != nil {
+		return nil, errors.Join(before, err)
+	}
+	return h, errors.Join(before, h.print(text))
+}
+
+// statusAnswer is what status --json prints.
+type statusAnswer struct {
+	Well     bool           `json:"well"`
+	Services []shownService `json:"services"`
+	*health
+}
+
+// shownService is a service in it.
+type shownService struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state"`
+	PID        uint32     `json:"pid"`
+	Since      *time.Time `json:"since"`
+	Generation uint64     `json:"generation"`
+	DebugLevel uint32     `json:"debug_level"`
+	Restarts   uint32     `json:"restarts"`
+	LastExit   string     `json:"last_exit"`
+	Socket     string     `json:"socket"`
+	Version    string     `json:"version"`
+	Replaced   bool       `json:"replaced"`
+	Pending    []string   `json:"pending"`
+}
+
+func shownServices(services []description) []shownService {
+	list := []shownService{}
+	for _, s := range services {
+		list = append(list, shownService{s.Name, s.State, s.PID, output.UTC(s.Since), s.Generation, s.DebugLevel, s.Restarts, s.LastExit, s.Socket,
+			s.version, s.replaced, append([]string{}, s.pending...)})
+	}
+	return list
 }
 
 // description is what status shows of a service.

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"gosssd/cmd/responders"
+	"gosssd/confdb"
+	"gosssd/layout"
+	"gosssd/responder"
+	"gosssd/responder/metric"
+)
+
+// nearFull is the part of a limit from which on status warns of a user.
+const nearFull = 0.8
+
+// health is what status tells of the services as a whole, from their metrics.
+type health struct {
+	Configuration string       `json:"configuration"` // whether sssd.conf is what is in force
+	Sockets       []socketUse  `json:"identity_sockets"`
+	Responders    []work       `json:"responders"`
+	Operations    []duration   `json:"operations"`
+	Fullest       []fullUser   `json:"fullest_users"`
+	NextPurge     *time.Time   `json:"next_purge"`
+	families      metricFamily // all of them
+}
+
+type socketUse struct {
+	Name    string `json:"name"`
+	Path    string `json:"path"`
+	User    string `json:"user"`
+	Clients uint64 `json:"clients"`
+}
+
+// work is what a responder that runs does.
+type work struct {
+	Name     string `json:"name"`
+	Clients  uint64 `json:"clients"`
+	Requests uint64 `json:"requests"`
+	Unserved uint64 `json:"unserved"` // refused or failed
+	Memory   uint64 `json:"memory"`   // bytes
+	Store    uint64 `json:"store_size"`
+	Free     uint64 `json:"store_free"` // 0 where the responder has no store of its own
+}
+
+// duration is how long an operation of sssd_kcm takes, in seconds.
+type duration struct {
+	Op    string  `json:"op"`
+	Count uint64  `json:"count"`
+	P50   float64 `json:"p50"`
+	P99   float64 `json:"p99"`
+}
+
+type fullUser struct {
+	UID   uint32  `json:"uid"`
+	Part  float64 `json:"part"`
+	Limit string  `json:"limit"`
+}
+
+// metricFamily finds samples.
+type metricFamily []metric.Family
+
+func (m metricFamily) named(name string) (f metric.Family) {
+	for _, f := range m {
+		if f.Name == name {
+			return f
+		}
+	}
+	return f
+}
+
+// sum adds up the samples of a family that have these labels, names and values.
+func (m metricFamily) sum(name string, labels ...string) uint64 {
+	total := 0.0
+	for _, s := range m.named(name).Samples {
+		fits := true
+		for i := 0; i+1 < len(labels); i += 2 {
+			fits = fits && s.Labels[labels[i]] == labels[i+1]
+		}
+		if fits {
+			total += s.Value
+		}
+	}
+	return uint64(total)
+}
+
+// health reads the metrics for people.
+func (t *tool) health() (*health, error) {
+	families, err := t.metrics()
+	if err != nil {
+		return nil, err
+	}
+	m := metricFamily(families)
+	h := &health{families: m, Configuration: t.inForce(), Sockets: []socketUse{}, Responders: []work{}, Operations: []duration{}, Fullest: []fullUser{}}
+	if at := int64(m.sum("gosssd_kcm_next_purge_timestamp_seconds")); at > 0 {
+		next := time.Unix(at, 0).UTC()
+		h.NextPurge = &next
+	}
+	for _, s := range m.named("gosssd_service_answering").Samples {
+		name := s.Labels["service"]
+		w := work{Name: name, Clients: m.sum("gosssd_clients", "service", name), Memory: m.sum("gosssd_resident_memory_bytes", "service", name),
+			Requests: m.sum("gosssd_" + name + "_requests"), Store: m.sum("gosssd_store_size_bytes", "service", name), Free: m.sum("gosssd_store_free_bytes", "service", name)}
+		w.Unserved = m.sum("gosssd_"+name+"_requests", "result", "refused") + m.sum("gosssd_"+name+"_requests", "result", "failed")
+		h.Responders = append(h.Responders, w)
+	}
+	latency := m.named("gosssd_kcm_request_seconds")
+	for _, s := range latency.Samples {
+		d := duration{Op: s.Labels["op"], P50: metric.Quantile(0.5, latency.Bounds, s.Buckets), P99: metric.Quantile(0.99, latency.Bounds, s.Buckets)}
+		for _, n := range s.Buckets {
+			d.Count += n
+		}
+		if d.Count > 0 {
+			h.Operations = append(h.Operations, d)
+		}
+	}
+	slices.SortFunc(h.Operations, func(a, b duration) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Op, b.Op)) })
+	for _, s := range m.named("gosssd_kcm_user_fullness_ratio").Samples {
+		if uid, err := strconv.ParseUint(s.Labels["uid"], 10, 32); err == nil {
+			h.Fullest = append(h.Fullest, fullUser{uint32(uid), s.Value, s.Labels["limit"]})
+		}
+	}
+	t.addSockets(h)
+	return h, nil
+}
+
+// addSockets tells of the identity sockets of the configuration in force.
+func (t *tool) addSockets(h *health) {
+	conf, err := confdb.Open(t.root.Path(layout.Current().Database), responder.Schema(responders.List()))
+	if err != nil {
+		return // which sssd says, and mends
+	}
+	for _, d := range responders.List() {
+		for _, s := range d.IdentitySockets(t.root, conf) {
+			h.Sockets = append(h.Sockets, socketUse{s.Name, s.Path, s.User, h.families.sum("gosssd_socket_clients", "service", d.Name, "socket", s.Name)})
+		}
+	}
+}
+
+// inForce says how sssd.conf relates to what is in force.
+func (t *tool) inForce() string {
+	schema := responder.Schema(responders.List())
+	inForce, err := confdb.Open(t.root.Path(layout.Current().Database), schema)
+	if err != nil {
+		return "unknown"
+	}
+	files, err := confdb.Load(t.sources(), schema)
+	if err != nil {
+		return "files cannot be read"
+	}
+	switch next, err := files.Snapshot(), files.Err(); {
+	case err != nil:
+		return "files are wrong"
+	case next.Hash != inForce.Hash:
+		return "files are newer"
+	}
+	return "in force"
+}
+
+// mostShown is how many operations and users status shows.
+const mostShown = 5
+
+func (h *health) print(out io.Writer) error {
+	fmt.Fprintf(out, "\nConfiguration: %s\n", h.advice())
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "\nSERVICE\tCLIENTS\tREQUESTS\tUNSERVED\tMEMORY\tSTORE\tFREE")
+	for _, s := range h.Responders {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", s.Name, s.Clients, s.Requests, s.Unserved, size(s.Memory), size(s.Store), size(s.Free))
+	}
+	if len(h.Sockets) > 0 {
+		fmt.Fprintln(w, "\nIDENTITY SOCKET\tUSER\tCLIENTS\tPATH")
+		for _, s := range h.Sockets {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", s.Name, s.User, s.Clients, s.Path)
+		}
+	}
+	if len(h.Operations) > 0 {
+		fmt.Fprintln(w, "\nOPERATION\tANSWERED\tP50\tP99")
+	}
+	for _, d := range h.Operations[:min(mostShown, len(h.Operations))] {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", d.Op, d.Count, seconds(d.P50), seconds(d.P99))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if h.NextPurge != nil {
+		fmt.Fprintf(out, "\nNext purge: %s\n", since(h.NextPurge.Unix()))
+	}
+	for _, u := range h.Fullest[:min(mostShown, len(h.Fullest))] {
+		if u.Part >= nearFull {
+			fmt.Fprintf(out, "\nUser %d has used %.0f %% of %s\n", u.UID, 100*u.Part, u.Limit)
+		}
+	}
+	return nil
+}
+
+func (h *health) advice() string {
+	if h.Configuration == "files are newer" {
+		return h.Configuration + "; '" + layout.Current().Tool + " restart' puts them into force"
+	}
+	return h.Configuration
+}
+
+// size is a number of bytes for people.
+func size(bytes uint64) string {
+	if bytes == 0 {
+		return "-"
+	}
+	value, unit := float64(bytes), 0
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	for value >= 1024 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	return strconv.FormatFloat(value, 'f', min(unit, 1), 64) + " " + units[unit]
+}
+
+// seconds is a duration for people.
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Microsecond).String()
+}
