@@ -35,6 +35,9 @@ var arrows = []arrow{
 	{from: "gosssd/secrets/...", never: []string{"gosssd/kcm/...", "gosssd/cmd/..."}},
 	{from: "gosssd/cmd/sssd", never: []string{"net/http", "go.etcd.io/bbolt"}},
 	{from: "gosssd/secrets/client", never: []string{"net/http"}},
+	{from: "gosssd/cmd/sssd", never: []string{"github.com/gdamore/tcell/v2"}},
+	{from: "gosssd/cmd/sssd_kcm", never: []string{"github.com/gdamore/tcell/v2"}},
+	{from: "gosssd/cmd/sssd_secrets", never: []string{"github.com/gdamore/tcell/v2"}},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

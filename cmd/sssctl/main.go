@@ -93,6 +93,7 @@ func (t *tool) command() *cobra.Command {
 	c.AddCommand(
 		rootOnly(t.statusCommand()),
 		rootOnly(t.metricsCommand()),
+		rootOnly(t.topCommand()),
 		rootOnly(t.restartCommand()),
 		rootOnly(t.debugLevelCommand()),
 		t.configCheckCommand(),
