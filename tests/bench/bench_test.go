@@ -41,15 +41,11 @@ func TestStepsRise(t *testing.T) {
 
 func TestTheConstantServerAnswersAReader(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	go serveConstants(socket) // for as long as the test program runs
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("there is no socket")
-		}
+	l, err := listenConstants(socket)
+	if err != nil {
+		t.Fatal(err)
 	}
+	go answerAll(l) // for as long as the test program runs
 	for _, fresh := range []bool{false, true} {
 		c := &client{conn: newConn(socket, fresh), cache: "1:a"}
 		step, err := reading(c)

@@ -12,13 +12,24 @@ import (
 // holds one cache: the most that a server written in Go can reach here. It has
 // no state, so stores and the like are answered and forgotten.
 func serveConstants(socket string) error {
-	l, err := net.Listen("unix", socket)
+	l, err := listenConstants(socket)
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(socket, 0o666); err != nil {
-		return err
+	return answerAll(l)
+}
+
+// listenConstants makes the socket, so that clients may come.
+func listenConstants(socket string) (net.Listener, error) {
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, err
 	}
+	return l, os.Chmod(socket, 0o666)
+}
+
+// answerAll answers all clients.
+func answerAll(l net.Listener) error {
 	answers := constants()
 	for {
 		c, err := l.Accept()
