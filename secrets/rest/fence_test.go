@@ -105,9 +105,11 @@ func TestALateLoadDoesNotShutOutALaterOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	late = dialRecords(t, s)
+	fence.mu.Lock() // once more, so that the service sees the load when its sender is gone
 	late.send(loadRequest(1000, records.Token{2}))
+	waitFor(t, func() bool { return s.requests.Load() == 6 })
 	late.Close()
-	waitFor(t, func() bool { return s.requests.Load() >= 6 })
+	fence.mu.Unlock()
 	if err := living.Commit(context.Background(), 1000, map[string][]byte{"a": {1}}); err != nil {
 		t.Errorf("a change that builds on the last load of the living: %v", err)
 	}
