@@ -25,20 +25,24 @@ func (e *GoneError) Is(target error) bool { return target == ErrGone }
 // intact notices that somebody else truncated the file. The database would fault
 // in its mapping of it, with locks held that nobody could release.
 func (e *Engine) intact() error {
+	known := e.size.Load() // before the look, since the file grows meanwhile
 	info, err := e.disk.Stat()
 	if err != nil {
 		return e.doubted(fmt.Errorf("stat %s: %w", e.path, err))
 	}
-	if info.Size() < e.size.Load() {
+	if info.Size() < known {
 		return e.doubted(e.damage("it was truncated"))
 	}
-	e.size.Store(max(info.Size(), e.size.Load()))
+	for known < info.Size() && !e.size.CompareAndSwap(known, info.Size()) {
+		known = e.size.Load()
+	}
 	return nil
 }
 
 // untouched notices that somebody else truncated, replaced, removed or wrote to
 // the file. It is asked before every change.
 func (e *Engine) untouched() error {
+	known := e.size.Load()
 	now, err := identify(e.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -47,7 +51,7 @@ func (e *Engine) untouched() error {
 		return fmt.Errorf("look for %s: %w", e.path, err)
 	case now.file != e.file:
 		return e.doubted(e.damage("another file has taken its place"))
-	case now.size < e.size.Load():
+	case now.size < known:
 		return e.doubted(e.damage("it was truncated"))
 	}
 	if !e.storing.TryLock() {
