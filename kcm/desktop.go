@@ -47,11 +47,7 @@ func (s *Server) shownCache(uid uint32, c *cache, isDefault bool) sysbus.Cache {
 		NextRenewal: l.NextTry, LastRenewal: l.LastTry, RenewalError: l.Result, RenewalErrorCode: l.Code,
 	}
 	if tgt := c.tgt(); tgt != nil {
-		start := tgt.Times.Start
-		if start == 0 { // RFC 4120 §5.3: it is the time of the authentication then
-			start = tgt.Times.Auth
-		}
-		shown.Start = int64(start) - int64(c.offset)
+		shown.Start = int64(tgt.Times.Begin()) - int64(c.offset)
 	}
 	for i := range c.entries {
 		if !c.entries[i].Server.IsConfig() {

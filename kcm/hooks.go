@@ -93,10 +93,7 @@ func (c *cache) hooked() hook.Cache {
 	if line == nil || line.Times.End == 0 || !isOwnTGT(line) {
 		return known
 	}
-	known.TGT = hook.Lifetime{Auth: int64(line.Times.Auth), Start: int64(line.Times.Start), End: int64(line.Times.End)}
-	if known.TGT.Start == 0 {
-		known.TGT.Start = known.TGT.Auth
-	}
+	known.TGT = hook.Lifetime{Auth: int64(line.Times.Auth), Start: int64(line.Times.Begin()), End: int64(line.Times.End)}
 	return known
 }
 
@@ -116,14 +113,9 @@ func (h *hooking) metrics() []metric.Family {
 		return nil
 	}
 	counts := h.Counts()
-	total := func(result, word string, n uint64) metric.Sample {
-		s := metric.Of(float64(n), "result", result)
-		s.Word = word
-		return s
-	}
 	return []metric.Family{
 		{Name: "gosssd_kcm_hooks", Kind: metric.Counter, Help: "Starts of the ticket hook, by what became of them", Samples: []metric.Sample{
-			total("ok", "hooks run", counts.Run), total("failed", "hooks failed", counts.Failed), total("left_out", "hooks left out", counts.LeftOut),
+			metric.Total("ok", "hooks run", counts.Run), metric.Total("failed", "hooks failed", counts.Failed), metric.Total("left_out", "hooks left out", counts.LeftOut),
 		}},
 		metric.One(metric.Gauge, "gosssd_kcm_waiting_hooks", "", "hooks waiting", "Events that wait for the ticket hook", float64(counts.Waiting)),
 	}

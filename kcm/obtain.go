@@ -64,14 +64,9 @@ func (o *obtaining) metrics() []metric.Family {
 	if o == nil {
 		return nil
 	}
-	total := func(result, word string, n uint64) metric.Sample {
-		s := metric.Of(float64(n), "result", result)
-		s.Word = word
-		return s
-	}
 	return []metric.Family{{Name: "gosssd_kcm_obtained_tickets", Kind: metric.Counter, Help: "Tickets for services that KDCs were asked for, by what came of it", Samples: []metric.Sample{
-		total("got", "tickets got", o.got.Load()), total("refused", "tickets refused", o.refused.Load()),
-		total("unanswered", "tickets unanswered", o.unanswered.Load()),
+		metric.Total("got", "tickets got", o.got.Load()), metric.Total("refused", "tickets refused", o.refused.Load()),
+		metric.Total("unanswered", "tickets unanswered", o.unanswered.Load()),
 	}}}
 }
 

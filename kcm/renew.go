@@ -45,13 +45,9 @@ func (r *renewing) learn(uid uint32, s *state) {
 
 func (r *renewing) ticket(uid uint32, c *cache, cred *credential) renewal.Ticket {
 	local := func(kdcs uint32) time.Time { return time.Unix(int64(kdcs)-int64(c.offset), 0) }
-	start := cred.Times.Start
-	if start == 0 {
-		start = cred.Times.Auth
-	}
 	return renewal.Ticket{
 		UID: uid, Cache: c.id, Credential: cred.seq, Name: c.name, Principal: shortened(cred.Client.String()), Realm: string(cred.Server.Realm),
-		Start: local(start), End: local(cred.Times.End), RenewTill: local(cred.Times.RenewTill),
+		Start: local(cred.Times.Begin()), End: local(cred.Times.End), RenewTill: local(cred.Times.RenewTill),
 	}
 }
 
@@ -161,16 +157,11 @@ func (r *renewing) metrics() []metric.Family {
 		return nil
 	}
 	sum := r.Summary()
-	total := func(result, word string, n uint64) metric.Sample {
-		s := metric.Of(float64(n), "result", result)
-		s.Word = word
-		return s
-	}
 	return []metric.Family{
 		{Name: "gosssd_kcm_renewals", Kind: metric.Counter, Help: "Attempts to renew a ticket, by what became of them", Samples: []metric.Sample{
-			total("renewed", "renewals", sum.Renewed), total("refused", "renewals refused", sum.Refused),
-			total("unanswered", "renewals unanswered", sum.Unanswered), total("overtaken", "renewals overtaken", sum.Overtaken),
-			total("failed", "renewals failed", sum.Failed),
+			metric.Total("renewed", "renewals", sum.Renewed), metric.Total("refused", "renewals refused", sum.Refused),
+			metric.Total("unanswered", "renewals unanswered", sum.Unanswered), metric.Total("overtaken", "renewals overtaken", sum.Overtaken),
+			metric.Total("failed", "renewals failed", sum.Failed),
 		}},
 		metric.One(metric.Gauge, "gosssd_kcm_renewable_tickets", "", "renewable tickets", "Tickets that are renewed", float64(sum.Tickets)),
 		metric.One(metric.Gauge, "gosssd_kcm_next_renewal_timestamp_seconds", metric.Seconds, "", "When the next ticket is renewed, in seconds since 1970; 0 if none is", metric.Instant(sum.Next)),

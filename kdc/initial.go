@@ -2,9 +2,7 @@ package kdc
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jcmturner/gofork/encoding/asn1"
@@ -106,24 +104,12 @@ func (q *initialRequest) accept(reply []byte) (protocol.Credential, error) {
 	if err != nil {
 		return protocol.Credential{}, unread(err)
 	}
-	fresh := credentialOf(q.client, &part, ticket)
-	if err := q.check(&answer, &part, fresh); err != nil {
+	if err := checkReply(&answer.KDCRepFields, &part, &q.body, q.client, q.now); err != nil {
 		return protocol.Credential{}, useless(err)
 	}
-	return fresh, nil
-}
-
-// check refuses a reply of somebody else, and an old one (RFC 4120 §3.1.5).
-func (q *initialRequest) check(answer *messages.ASRep, part *messages.EncKDCRepPart, fresh protocol.Credential) error {
-	switch {
-	case answer.CRealm != q.body.Realm || !answer.CName.Equal(q.body.CName):
-		return errors.New("it is for another client")
-	case !fresh.Server.Equal(q.server), answer.Ticket.Realm != part.SRealm, !answer.Ticket.SName.Equal(part.SName):
-		return errAnotherService
-	case part.Nonce != q.body.Nonce:
-		return errors.New("it answers another request")
-	case !slices.Contains(q.body.EType, part.Key.KeyType):
-		return fmt.Errorf("its session key has encryption type %d, which was not asked for", part.Key.KeyType)
+	fresh := credentialOf(q.client, &part, ticket)
+	if !fresh.Server.Equal(q.server) {
+		return protocol.Credential{}, useless(errAnotherService)
 	}
-	return unusable(part, answer.Ticket, fresh, q.now)
+	return fresh, nil
 }

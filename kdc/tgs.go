@@ -137,11 +137,11 @@ func (q *tgsRequest) accept(reply []byte) (protocol.Credential, error) {
 	if err != nil {
 		return protocol.Credential{}, unread(err)
 	}
-	fresh := credentialOf(q.tgt.Client, &answer.DecryptedEncPart, ticket)
-	fresh.Addresses = q.tgt.Addresses
-	if err := q.check(&answer, fresh); err != nil {
+	if err := checkReply(&answer.KDCRepFields, &answer.DecryptedEncPart, &q.body, q.tgt.Client, q.now); err != nil {
 		return protocol.Credential{}, useless(err)
 	}
+	fresh := credentialOf(q.tgt.Client, &answer.DecryptedEncPart, ticket)
+	fresh.Addresses = q.tgt.Addresses
 	return fresh, nil
 }
 
@@ -179,35 +179,26 @@ func credentialOf(client protocol.Principal, part *messages.EncKDCRepPart, ticke
 		TicketFlags: flagsOf(part.Flags),
 		Ticket:      ticket,
 	}
-	if part.StartTime.IsZero() {
-		fresh.Times.Start = fresh.Times.Auth
-	}
+	fresh.Times.Start = fresh.Times.Begin()
 	return fresh
 }
 
-// check refuses a reply of somebody else, an old one, and one without a ticket
-// that can be used (RFC 4120 §3.3.4).
-func (q *tgsRequest) check(answer *messages.TGSRep, fresh protocol.Credential) error {
-	part := &answer.DecryptedEncPart
+// checkReply refuses a reply of somebody else, an old one, and one without a
+// ticket that can be used (RFC 4120 §3.1.5, §3.3.4). That the service is the one
+// that was asked for is left to the caller, since a KDC may refer to another.
+func checkReply(answer *messages.KDCRepFields, part *messages.EncKDCRepPart, asked *messages.KDCReqBody, client protocol.Principal, now time.Time) error {
 	switch {
-	case answer.CRealm != string(q.tgt.Client.Realm) || !answer.CName.Equal(nameOf(q.tgt.Client)):
+	case answer.CRealm != string(client.Realm) || !answer.CName.Equal(nameOf(client)):
 		return errors.New("it is for another client")
-	case part.SRealm != q.body.Realm, answer.Ticket.Realm != q.body.Realm, !answer.Ticket.SName.Equal(part.SName):
+	case part.SRealm != asked.Realm, answer.Ticket.Realm != asked.Realm, !answer.Ticket.SName.Equal(part.SName):
 		return errAnotherService
-	case part.Nonce != q.body.Nonce:
+	case part.Nonce != asked.Nonce:
 		return errors.New("it answers another request")
-	case !slices.Contains(q.body.EType, part.Key.KeyType):
+	case !slices.Contains(asked.EType, part.Key.KeyType):
 		return fmt.Errorf("its session key has encryption type %d, which was not asked for", part.Key.KeyType)
-	}
-	return unusable(part, answer.Ticket, fresh, q.now)
-}
-
-// unusable says why what a reply has is of no use; nil if it is.
-func unusable(part *messages.EncKDCRepPart, ticket messages.Ticket, fresh protocol.Credential, now time.Time) error {
-	switch {
-	case len(part.Key.KeyValue) == 0 || len(ticket.EncPart.Cipher) == 0:
+	case len(part.Key.KeyValue) == 0 || len(answer.Ticket.EncPart.Cipher) == 0:
 		return errors.New("it has no key or no ticket")
-	case int64(fresh.Times.End) <= now.Unix():
+	case int64(seconds(part.EndTime)) <= now.Unix():
 		return errors.New("its ticket has ended already")
 	}
 	return nil

@@ -12,20 +12,14 @@ import (
 
 // metrics are those of the handler and of the frame.
 func (p *process) metrics() []metric.Family {
-	own := append(p.server.metrics(), processMetrics(p.since)...)
-	own = append(own, metric.One(metric.Gauge, "gosssd_generation", "", "", "The generation of the configuration that the process has", float64(p.conf.Load().Generation)))
-	metric.Label(own, "service", p.descriptor.Name)
-	return append(p.handler.Metrics(), own...)
+	frame := p.server.metrics()
+	metric.Label(frame, "service", p.descriptor.Name)
+	return append(append(p.handler.Metrics(), frame...), ProcessMetrics(p.descriptor.Name, p.since, p.conf.Load().Generation)...)
 }
 
-// ProcessMetrics are those that every process of the product has.
-func ProcessMetrics(service string, since time.Time) []metric.Family {
-	own := processMetrics(since)
-	metric.Label(own, "service", service)
-	return own
-}
-
-func processMetrics(since time.Time) []metric.Family {
+// ProcessMetrics are those that every process of the product has: since when it
+// runs, and with which generation of the configuration, are its own to say.
+func ProcessMetrics(service string, since time.Time, generation uint64) []metric.Family {
 	families := []metric.Family{
 		metric.One(metric.Gauge, "gosssd_start_time_seconds", metric.Seconds, "", "When the process started, in seconds since 1970", metric.Instant(since)),
 		{Name: "gosssd_build", Kind: metric.Info, Help: "The version of the program", Samples: []metric.Sample{metric.Of(1, "version", Version)}},
@@ -38,6 +32,8 @@ func processMetrics(since time.Time) []metric.Family {
 		used := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 		families = append(families, metric.One(metric.Counter, "gosssd_cpu_seconds", metric.Seconds, "", "The time of processors that the process has used", used.Seconds()))
 	}
+	families = append(families, metric.One(metric.Gauge, "gosssd_generation", "", "", "The generation of the configuration that the process has", float64(generation)))
+	metric.Label(families, "service", service)
 	return families
 }
 

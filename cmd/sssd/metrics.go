@@ -110,9 +110,6 @@ func (m *monitor) metrics() []metric.Family {
 		s.mu.Unlock()
 		backOff.Samples = append(backOff.Samples, metric.Of(wait.Seconds(), "service", name))
 	}
-	generation := metric.One(metric.Gauge, "gosssd_generation", "", "", "The generation of the configuration that the process has", float64(m.conf.Generation))
-	own := []metric.Family{generation}
-	metric.Label(own, "service", layout.Current().Monitor)
-	own = append(own, responder.ProcessMetrics(layout.Current().Monitor, m.since)...)
+	own := responder.ProcessMetrics(layout.Current().Monitor, m.since, m.conf.Generation)
 	return append(own, state, restarts, ends, sent, backOff)
 }

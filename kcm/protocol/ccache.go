@@ -27,6 +27,15 @@ type Times struct {
 	Auth, Start, End, RenewTill uint32
 }
 
+// Begin is when the ticket begins: Start, or where a KDC has left that out, Auth
+// (RFC 4120 §5.3).
+func (t Times) Begin() uint32 {
+	if t.Start == 0 {
+		return t.Auth
+	}
+	return t.Start
+}
+
 // Element is a host address, or an element of authorization data.
 type Element struct {
 	Type int16

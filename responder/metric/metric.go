@@ -50,6 +50,14 @@ func Of(value float64, labels ...string) Sample {
 	return s
 }
 
+// Total returns how often something came to a result. word is what the method
+// Counters of the bus calls it.
+func Total(result, word string, n uint64) Sample {
+	s := Of(float64(n), "result", result)
+	s.Word = word
+	return s
+}
+
 // Instant is a point in time as a metric has it: seconds since 1970, 0 for none.
 func Instant(t time.Time) float64 {
 	if t.IsZero() {

@@ -39,7 +39,7 @@ func (s *service) note(c *session, status int, err error) {
 	switch {
 	case isOrdinary(c.op, status, err):
 		level, what = hclog.Debug, "request answered with a code"
-	case status == http.StatusInternalServerError, status == http.StatusGatewayTimeout:
+	case resultOf(status) == resultFailed:
 		level, what = hclog.Error, "request failed"
 	}
 	if c.log.On(level) {
