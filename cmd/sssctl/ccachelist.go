@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
 
 	"gosssd/cmd/sssctl/output"
@@ -186,24 +184,11 @@ func renewal(c kcm.Listed) string {
 
 // printRenewal prints how the renewal of tickets goes, if sssd_kcm renews any.
 func (t *tool) printRenewal(out io.Writer, services []description) error {
-	if !kcmRuns(services) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
-	defer cancel()
-	bus, err := t.dial(ctx)
-	if err != nil {
-		return err
-	}
-	m := &mover{bus: bus}
-	defer m.Close()
-	reply, err := m.call(ctx, sbus.ResponderInterface("kcm"), sbus.ResponderPath("kcm"), "RenewalStatus")
-	if err != nil {
-		return nil // it has ended, or does not answer, which was said above
-	}
 	var sum renewalSum
-	if err := dbus.Store(reply, &sum.on, &sum.tickets, &sum.next, &sum.totals, &sum.realm, &sum.asked, &sum.resume); err != nil {
-		return fmt.Errorf("the answer of sssd_kcm cannot be read: %w", err)
+	told, err := t.askRunning(services, sbus.ResponderInterface("kcm"), sbus.ResponderPath("kcm"), "RenewalStatus",
+		&sum.on, &sum.tickets, &sum.next, &sum.totals, &sum.realm, &sum.asked, &sum.resume)
+	if !told {
+		return err
 	}
 	if sum.on {
 		fmt.Fprintf(out, "\nRenewal of tickets: %s\n", sum)

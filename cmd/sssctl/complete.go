@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -74,9 +72,8 @@ var levelTexts = [...]string{
 func (t *tool) secretNames(below func() string) completer {
 	return t.completeFirst(func(_ *cobra.Command, typed string) []string {
 		container := typed[:strings.LastIndexByte(typed, '/')+1]
-		body, err := t.secret(request{method: http.MethodGet, base: below(), name: container, form: jsonType})
-		var names []string
-		if err != nil || json.Unmarshal(body, &names) != nil {
+		names, err := t.secretsIn(below(), container)
+		if err != nil {
 			return nil
 		}
 		for i := range names {

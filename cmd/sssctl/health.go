@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gosssd/cmd/responders"
+	"gosssd/cmd/sssctl/output"
 	"gosssd/confdb"
 	"gosssd/layout"
 	"gosssd/responder"
@@ -97,10 +98,7 @@ func (t *tool) health() (*health, error) {
 	}
 	m := metricFamily(families)
 	h := &health{families: m, Configuration: t.inForce(), Sockets: []socketUse{}, Responders: []work{}, Operations: []duration{}, Fullest: []fullUser{}}
-	if at := int64(m.sum("gosssd_kcm_next_purge_timestamp_seconds")); at > 0 {
-		next := time.Unix(at, 0).UTC()
-		h.NextPurge = &next
-	}
+	h.NextPurge = output.UTC(int64(m.sum("gosssd_kcm_next_purge_timestamp_seconds")))
 	for _, s := range m.named("gosssd_service_answering").Samples {
 		name := s.Labels["service"]
 		w := work{Name: name, Clients: m.sum("gosssd_clients", "service", name), Memory: m.sum("gosssd_resident_memory_bytes", "service", name),
@@ -204,17 +202,12 @@ func (h *health) advice() string {
 	return h.Configuration
 }
 
-// size is a number of bytes for people.
+// size is a number of bytes for people; none are shown as a dash.
 func size(bytes uint64) string {
 	if bytes == 0 {
 		return "-"
 	}
-	value, unit := float64(bytes), 0
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	for value >= 1024 && unit < len(units)-1 {
-		value, unit = value/1024, unit+1
-	}
-	return strconv.FormatFloat(value, 'f', min(unit, 1), 64) + " " + units[unit]
+	return output.Bytes(bytes)
 }
 
 // seconds is a duration for people.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/godbus/dbus/v5"
 
@@ -12,24 +13,10 @@ import (
 
 // printHooks prints how often [kcm] ticket_hook was started, if there is one.
 func (t *tool) printHooks(out io.Writer, services []description) error {
-	if !kcmRuns(services) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
-	defer cancel()
-	bus, err := t.dial(ctx)
-	if err != nil {
-		return err
-	}
-	m := &mover{bus: bus}
-	defer m.Close()
-	reply, err := m.call(ctx, sbus.ServiceInterface, sbus.ServicePath, "Counters")
-	if err != nil {
-		return nil // it has ended, or does not answer, which was said above
-	}
 	var counters map[string]uint64
-	if err := dbus.Store(reply, &counters); err != nil {
-		return fmt.Errorf("the answer of sssd_kcm cannot be read: %w", err)
+	told, err := t.askRunning(services, sbus.ServiceInterface, sbus.ServicePath, "Counters", &counters)
+	if !told {
+		return err
 	}
 	if run, set := counters["hooks run"]; set {
 		fmt.Fprintf(out, "\nTicket hooks: %d run, %d failed, %d left out, %d waiting\n",
@@ -38,12 +25,26 @@ func (t *tool) printHooks(out io.Writer, services []description) error {
 	return nil
 }
 
-// kcmRuns reports whether sssd_kcm can be asked.
-func kcmRuns(services []description) bool {
-	for _, s := range services {
-		if s.Name == "kcm" && s.State == sbus.StateRunning {
-			return true
-		}
+// askRunning calls a method of sssd_kcm where that runs. told is false where it
+// does not, and where it has ended or does not answer, which status says besides.
+func (t *tool) askRunning(services []description, iface string, path dbus.ObjectPath, method string, results ...any) (told bool, err error) {
+	if !slices.ContainsFunc(services, func(s description) bool { return s.Name == "kcm" && s.State == sbus.StateRunning }) {
+		return false, nil
 	}
-	return false
+	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+	defer cancel()
+	bus, err := t.dial(ctx)
+	if err != nil {
+		return false, err
+	}
+	m := &mover{bus: bus}
+	defer m.Close()
+	reply, err := m.call(ctx, iface, path, method)
+	if err != nil {
+		return false, nil
+	}
+	if err := dbus.Store(reply, results...); err != nil {
+		return false, fmt.Errorf("the answer of sssd_kcm cannot be read: %w", err)
+	}
+	return true, nil
 }

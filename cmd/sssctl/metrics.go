@@ -98,13 +98,9 @@ func (t *tool) metrics() ([]metric.Family, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply, err := conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface, "ListServices")
+	services, err := listServices(ctx, conn)
 	if err != nil {
-		return nil, inWords(err)
-	}
-	var services []status
-	if err := dbus.Store(reply, &services); err != nil {
-		return nil, fmt.Errorf("the answer of %s cannot be read: %w", layout.Current().Monitor, err)
+		return nil, err
 	}
 	answering := metric.Family{Name: "gosssd_service_answering", Kind: metric.Gauge, Help: "1 if a service that runs has told its metrics"}
 	all = append(all, own...)

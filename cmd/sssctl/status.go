@@ -190,13 +190,9 @@ func (t *tool) describe(ctx context.Context) ([]description, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	reply, err := conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface, "ListServices")
+	services, err := listServices(ctx, conn)
 	if err != nil {
-		return nil, inWords(err)
-	}
-	var services []status
-	if err := dbus.Store(reply, &services); err != nil {
-		return nil, fmt.Errorf("the answer of %s cannot be read: %w", layout.Current().Monitor, err)
+		return nil, err
 	}
 	var list []description
 	for i, s := range services {
@@ -289,9 +285,21 @@ func printStatus(out io.Writer, services []description) error {
 
 // services returns the status of the monitor and of every responder.
 func (t *tool) services() ([]status, error) {
-	reply, err := t.monitor("ListServices")
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	conn, err := t.dial(ctx)
 	if err != nil {
 		return nil, err
+	}
+	defer conn.Close()
+	return listServices(ctx, conn)
+}
+
+// listServices asks for the status of the monitor and of every responder.
+func listServices(ctx context.Context, conn *sbus.Conn) ([]status, error) {
+	reply, err := conn.Call(ctx, sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface, "ListServices")
+	if err != nil {
+		return nil, inWords(err)
 	}
 	var services []status
 	if err := dbus.Store(reply, &services); err != nil {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gdamore/tcell/v2"
+
+	"gosssd/cmd/sssctl/output"
 )
 
 // User is a row.
@@ -177,22 +179,12 @@ func (v *view) lines(height int) (lines []string, head int) {
 			name = []rune(strconv.FormatUint(uint64(r.UID), 10))
 		}
 		lines = append(lines, fmt.Sprintf("%-18s %7d %7d %9s %7.1f %10d %8d %4.0f%%", string(name[:min(18, len(name))]),
-			r.Caches, r.Credentials, short(r.Bytes), r.rate, r.Requests, r.Unserved, 100*r.Fullness))
+			r.Caches, r.Credentials, output.Bytes(r.Bytes), r.rate, r.Requests, r.Unserved, 100*r.Fullness))
 	}
 	for len(lines) < height-1 {
 		lines = append(lines, "")
 	}
 	return append(lines, "c b r t e f sort   / filter   h help   q quit"), head
-}
-
-// short is a number of bytes in at most nine columns.
-func short(bytes uint64) string {
-	value, unit := float64(bytes), 0
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	for value >= 1024 && unit < len(units)-1 {
-		value, unit = value/1024, unit+1
-	}
-	return strconv.FormatFloat(value, 'f', min(unit, 1), 64) + " " + units[unit]
 }
 
 func (v *view) draw(s tcell.Screen) {
