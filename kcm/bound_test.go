@@ -139,7 +139,7 @@ func (r *rig) becomes(want ...string) {
 }
 
 func TestACacheOfASessionEndsWithItAndNoOther(t *testing.T) {
-	r := sessionRig(t, sessionsYes)
+	r := sessionRig(t, wordYes)
 	r.logins.enter("1")
 	c, other := r.client(1000), r.client(1001)
 	c.login("1000", "alice")
@@ -172,7 +172,7 @@ func TestACacheOfASessionEndsWithItAndNoOther(t *testing.T) {
 }
 
 func TestTheEndOfASessionThatNobodySawIsNoticedAtTheNextStart(t *testing.T) {
-	r := sessionRig(t, sessionsYes)
+	r := sessionRig(t, wordYes)
 	r.logins.enter("1")
 	c := r.client(1000)
 	c.login("1000", "alice")
@@ -181,7 +181,7 @@ func TestTheEndOfASessionThatNobodySawIsNoticedAtTheNextStart(t *testing.T) {
 	r.logins.enter("2")
 	stays = c.generated()
 	c.login(stays, "alice")
-	set := conf{sessionsKey: sessionsYes}
+	set := conf{sessionsKey: wordYes}
 	r.restart(set)
 	equal(t, "caches while all sessions live", r.client(1000).caches(), []string{"1000", gone, stays})
 	if err := r.server.Close(); err != nil {
@@ -194,11 +194,11 @@ func TestTheEndOfASessionThatNobodySawIsNoticedAtTheNextStart(t *testing.T) {
 
 func TestWithoutTheOptionOrLogindNothingEnds(t *testing.T) {
 	for what, given := range map[string]func(r *rig){
-		"off":       func(r *rig) { r.restart(conf{sessionsKey: sessionsNo}) },
-		"no logind": func(r *rig) { r.logins = nil; r.restart(conf{sessionsKey: sessionsYes}) },
+		"off":       func(r *rig) { r.restart(conf{sessionsKey: wordNo}) },
+		"no logind": func(r *rig) { r.logins = nil; r.restart(conf{sessionsKey: wordYes}) },
 	} {
 		t.Run(what, func(t *testing.T) {
-			r := sessionRig(t, sessionsYes)
+			r := sessionRig(t, wordYes)
 			r.logins.enter("1")
 			c := r.client(1000)
 			name := c.generated()
@@ -220,7 +220,7 @@ func TestWithoutTheOptionOrLogindNothingEnds(t *testing.T) {
 
 // An sshd makes the cache before there is a session, and is put into that later.
 func TestACacheMadeBeforeTheSessionIsBoundOnceItsMakerIsInIt(t *testing.T) {
-	r := sessionRig(t, sessionsYes)
+	r := sessionRig(t, wordYes)
 	c := r.client(1000)
 	name := c.generated()
 	c.must(protocol.OpSetDefaultCache, protocol.AppendName(nil, name))
@@ -242,7 +242,7 @@ func (b *bound) looked() bool {
 
 // TestACacheThatWasBoundMeanwhileStaysSo: its maker comes into another session.
 func TestACacheThatWasBoundMeanwhileStaysSo(t *testing.T) {
-	r := sessionRig(t, sessionsYes)
+	r := sessionRig(t, wordYes)
 	c := r.client(1000)
 	name := c.generated()
 	c.login(name, "alice")
@@ -271,7 +271,7 @@ func TestACacheThatWasBoundMeanwhileStaysSo(t *testing.T) {
 
 // TestMakersOfCachesAreBounded: each holds a descriptor.
 func TestMakersOfCachesAreBounded(t *testing.T) {
-	r := sessionRig(t, sessionsYes)
+	r := sessionRig(t, wordYes)
 	for range maxPending + 10 {
 		maker, err := linux.OpenProcess(os.Getpid())
 		if err != nil {
@@ -303,7 +303,7 @@ func TestWhoInitializesACacheFromAnotherPlaceFreesIt(t *testing.T) {
 		},
 	} {
 		for place, want := range map[string]bool{"1": true, "2": false, "": false} {
-			r := sessionRig(t, sessionsYes)
+			r := sessionRig(t, wordYes)
 			r.logins.enter("1")
 			c := r.client(1000)
 			name := c.generated()
@@ -347,7 +347,7 @@ func TestTheDefaultCacheEndsWithTheLastSessionIfItIsTo(t *testing.T) {
 			c.login("1000:mine", "alice")
 			c.must(protocol.OpSetDefaultCache, name("1000:mine"))
 		}, []string{"1000", "1000:mine"}},
-		"it is not asked for": {sessionsYes, func(r *rig, c *client) {
+		"it is not asked for": {wordYes, func(r *rig, c *client) {
 			r.logins.enter("1")
 			c.login("1000", "alice")
 		}, []string{"1000"}},
@@ -370,7 +370,7 @@ func TestTheDefaultCacheEndsWithTheLastSessionIfItIsTo(t *testing.T) {
 }
 
 func TestCachesOfASessionThatCannotBeRemovedAreRemovedLater(t *testing.T) {
-	r := sessionRig(t, sessionsYes)
+	r := sessionRig(t, wordYes)
 	r.logins.enter("1")
 	c := r.client(1000)
 	name := c.generated()

@@ -15,7 +15,7 @@ import (
 
 // guards reports whether this client must not see the key of a credential.
 func (s *session) guards(cred *credential) bool {
-	return len(s.server.guard) > 0 && s.peer.UID != rootUID && cred.Server.GrantsTickets() && s.server.guard.covers(cred.Client)
+	return s.peer.UID != rootUID && cred.Server.GrantsTickets() && s.server.guard.covers(cred.Client)
 }
 
 // shown returns a cache as this client may see it.

@@ -208,20 +208,30 @@ func TestARefusalIsToldWhereTheClientCannotAsk(t *testing.T) {
 	}
 }
 
-// TestALoginMeanwhileLeavesTheTicketOut: it is of another client.
-func TestALoginMeanwhileLeavesTheTicketOut(t *testing.T) {
-	r, kdc := ticketRig(t, conf{})
+// whileTheKDCIsAsked has a client look for a ticket that a KDC does not give yet.
+// It returns another client of the user, and what lets the KDC give it.
+func whileTheKDCIsAsked(t *testing.T, set conf) (other *client, answer func() protocol.Reply) {
+	t.Helper()
+	r, kdc := ticketRig(t, set)
 	kdc.hold = make(chan struct{})
-	c, other := r.client(1000), r.client(1000)
+	c := r.client(1000)
 	c.login("1000", "alice")
 	done := make(chan protocol.Reply)
 	go func() {
 		done <- c.call(protocol.OpRetrieve, retrieval("1000", usualFlags, tagFor("alice", web)))
 	}()
 	eventually(t, "the KDC is asked", func() bool { return kdc.requests() == 1 })
+	return r.client(1000), func() protocol.Reply {
+		close(kdc.hold)
+		return <-done
+	}
+}
+
+// TestALoginMeanwhileLeavesTheTicketOut: it is of another client.
+func TestALoginMeanwhileLeavesTheTicketOut(t *testing.T) {
+	other, answer := whileTheKDCIsAsked(t, conf{})
 	other.login("1000", "bob")
-	close(kdc.hold)
-	if reply := <-done; reply.Inner != protocol.End {
+	if reply := answer(); reply.Inner != protocol.End {
 		t.Errorf("%+v", reply)
 	}
 	equal(t, "services in the cache", other.servers("1000"), []string{tgs})
@@ -229,20 +239,11 @@ func TestALoginMeanwhileLeavesTheTicketOut(t *testing.T) {
 
 // TestARenewalMeanwhileDoesNoHarm: the cache is of the same login.
 func TestARenewalMeanwhileDoesNoHarm(t *testing.T) {
-	r, kdc := ticketRig(t, conf{"guard": "yes"})
-	kdc.hold = make(chan struct{})
-	c, other := r.client(1000), r.client(1000)
-	c.login("1000", "alice")
-	done := make(chan protocol.Reply)
-	go func() {
-		done <- c.call(protocol.OpRetrieve, retrieval("1000", usualFlags, tagFor("alice", web)))
-	}()
-	eventually(t, "the KDC is asked", func() bool { return kdc.requests() == 1 })
+	other, answer := whileTheKDCIsAsked(t, conf{"guard": "yes"})
 	fresh := ticket("alice", tgs, 72000)
 	fresh.Ticket = []byte("renewed")
 	other.must(protocol.OpStore, name("1000"), raw(fresh))
-	close(kdc.hold)
-	if reply := <-done; reply.Inner != protocol.OK {
+	if reply := answer(); reply.Inner != protocol.OK {
 		t.Errorf("%+v", reply)
 	}
 	equal(t, "services in the cache", other.servers("1000"), []string{tgs, web})

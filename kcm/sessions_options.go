@@ -6,25 +6,21 @@ import (
 	"gosssd/responder"
 )
 
-const sessionsKey = "session_caches"
-
-// The words of session_caches.
 const (
-	sessionsNo      = "no"
-	sessionsYes     = "yes"
-	sessionsDefault = "default"
+	sessionsKey     = "session_caches"
+	sessionsDefault = "default" // its third word, besides no and yes
 )
 
 func sessionsOption() confdb.Option {
 	return confdb.Option{
-		Key: sessionsKey, Kind: confdb.Word, Default: sessionsNo, Words: []string{sessionsNo, sessionsYes, sessionsDefault},
+		Key: sessionsKey, Kind: confdb.Word, Default: wordNo, Words: []string{wordNo, wordYes, sessionsDefault},
 		Text: "Whether a cache that a login session has made, under a name that the server made up, ends with that session; with default the user's default cache ends with the last one too",
 	}
 }
 
 // bindsSessions reports whether caches are to end with login sessions.
 func bindsSessions(conf *confdb.Snapshot) bool {
-	return conf.Section(section).String(sessionsKey) != sessionsNo
+	return conf.Section(section).String(sessionsKey) != wordNo
 }
 
 // adviseSessions says where session_caches has no effect.

@@ -16,7 +16,7 @@ const (
 	forwardKey = "guard_forward"
 )
 
-// The words of both.
+// The words of options that are no plain booleans.
 const (
 	wordNo  = "no"
 	wordYes = "yes"
