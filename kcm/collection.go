@@ -23,6 +23,7 @@ type collection struct {
 
 	published  atomic.Pointer[state] // nil: not in memory
 	used       atomic.Bool           // since the last idle check
+	lent       atomic.Bool           // it was loaded to be looked at, and no client has come since
 	idleChecks int                   // in a row; of the maintenance goroutine
 	known      uint64                // of the maintenance goroutine: caches with a lower seq were there at the last purge
 	due        atomic.Int64          // when to look for expired tickets, while not in memory; 0: not known
@@ -77,6 +78,7 @@ func (f *failure) of(came time.Time) error {
 func (c *collection) view(ctx context.Context) (*state, error) {
 	if !c.used.Load() {
 		c.used.Store(true)
+		c.lent.Store(false)
 	}
 	return c.current(ctx)
 }

@@ -139,13 +139,16 @@ func (s *Server) logClockDoubt() {
 // inspect shows f the state of a collection. One that was not in memory before
 // does not stay there.
 func (s *Server) inspect(ctx context.Context, c *collection, f func(*state) error) error {
-	cold := c.published.Load() == nil
+	if c.published.Load() == nil {
+		c.lent.Store(true)
+	}
 	state, err := c.current(ctx)
 	if err != nil {
 		return err
 	}
 	err = f(state)
-	if cold && !c.used.Load() {
+	// Others may look at the same time: the last of them evicts.
+	if c.lent.Load() && !c.used.Load() {
 		s.evict(c)
 	}
 	return err
