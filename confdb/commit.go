@@ -88,7 +88,7 @@ func (c *Config) commit(path string, choose func(old *Snapshot) settings) (*Snap
 		next.Generation = old.Generation + 1
 	}
 	err = replace(path, next)
-	if err != nil && old != nil && old.Hash == next.Hash {
+	if err != nil && old != nil && old.Hash == next.Hash && !errors.Is(err, linux.ErrNotDurable) {
 		// The disk is full or read-only, and only the lines have moved: what is
 		// there says what is to be in force.
 		old.schema = c.schema
@@ -157,13 +157,18 @@ func lockDir(path string) (*os.File, error) {
 	}
 }
 
-// replace puts s at path. What is there already is not written again.
+// replace puts s at path. What is there already is not written again, but its
+// name may be from a commit that was killed, or met an error, before it was
+// durable.
 func replace(path string, s *Snapshot) error {
 	data, err := encodeDatabase(s)
 	if err != nil {
 		return err
 	}
 	if present, err := os.ReadFile(path); err == nil && bytes.Equal(present, data) {
+		if err := linux.SyncDir(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("%w: %w", linux.ErrNotDurable, err)
+		}
 		return nil
 	}
 	return linux.Replace(path, 0o600, func(file *os.File) error {

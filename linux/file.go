@@ -23,7 +23,19 @@ func Create(path string, mode fs.FileMode, fill func(*os.File) error) error {
 	if err := draft.link(path); err != nil {
 		return err
 	}
-	return SyncDir(filepath.Dir(path))
+	return named(path)
+}
+
+// ErrNotDurable is matched by errors of [Create] and [Replace] that came when the
+// file had its name: it is there now, but a crash may undo that.
+var ErrNotDurable = errors.New("a crash may undo that")
+
+// named makes the name durable that a file has got.
+func named(path string) error {
+	if err := SyncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("%s is written, but %w: %w", path, ErrNotDurable, err)
+	}
+	return nil
 }
 
 // Replace puts a file at path as Create does, but also where one is already:
@@ -45,7 +57,7 @@ func Replace(path string, mode fs.FileMode, fill func(*os.File) error) error {
 	if err := os.Rename(Beside(path), path); err != nil {
 		return errors.Join(err, os.Remove(Beside(path)))
 	}
-	return SyncDir(filepath.Dir(path))
+	return named(path)
 }
 
 // Beside is the name, in the same directory, under which a file or a socket

@@ -38,9 +38,10 @@ func openDatabase(path string, opts Options) (*bbolt.DB, *os.File, error) {
 		}
 		err = compact(db, path)
 		switch {
+		case err == nil, errors.Is(err, linux.ErrNotDurable): // the copy is there; the first change makes it stay
 		case isFull(err):
 			return db, disk, nil // it can be used as it is
-		case err != nil:
+		default:
 			return nil, nil, errors.Join(fmt.Errorf("compact %s: %w", path, err), db.Close())
 		}
 		if err := db.Close(); err != nil {
@@ -79,7 +80,8 @@ func openUnnamed(f *os.File) (*bbolt.DB, error) {
 		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return same, nil },
 	})
 	if err != nil {
-		return nil, errors.Join(err, same.Close())
+		_ = same.Close() // unless the database did
+		return nil, err
 	}
 	return db, nil
 }

@@ -218,7 +218,7 @@ func (e *Engine) Update(alone bool, fn func(*Draft) error) error {
 			return err
 		}
 		if err := e.admit(made); err != nil {
-			return err
+			return e.failed(err)
 		}
 		if size := sizeOf(made); !alone && size <= e.journal.size/2 {
 			return e.failed(e.log(made, size))

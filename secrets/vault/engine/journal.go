@@ -306,7 +306,10 @@ func (j *journal) wipe() error {
 	if _, err := j.file.WriteAt(make([]byte, j.size), 0); err != nil {
 		return err
 	}
-	return j.sync()
+	if err := j.sync(); err != nil {
+		return &DoubtError{err} // what was to be wiped may still be there
+	}
+	return nil
 }
 
 func (j *journal) close() error {

@@ -1,10 +1,15 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"gosssd/linux"
 )
 
 // pieceEntries and pieceBytes bound what is brought into the database at once,
@@ -39,6 +44,9 @@ func (e *Engine) prepare(alone bool) error {
 // takeOver brings everything into the database, and notes in it that a journal
 // is in use, with a new generation: what another process left is not added to.
 func (e *Engine) takeOver() error {
+	if err := e.settle(); err != nil {
+		return err
+	}
 	if err := e.drain(); err != nil {
 		return err
 	}
@@ -50,6 +58,30 @@ func (e *Engine) takeOver() error {
 	return e.store(nil, position{
 		generation: e.journal.at.generation + 1, size: e.journal.size, inUse: e.journal.file != nil,
 	})
+}
+
+// settle makes durable what is there, before anything is built on it. The process
+// before this one may have been killed, or have met an error, between a write
+// and the end of its sync. After an error the system may take what it holds of
+// the file for written, and a sync alone would do nothing: so the heads are
+// written again. The names of the files, and the file's place after it was
+// compacted, are the directory's.
+func (e *Engine) settle() error {
+	if e.opts.NoSync {
+		return nil
+	}
+	e.storing.Lock()
+	defer e.storing.Unlock()
+	if err := e.unwritten(); err != nil {
+		return err
+	}
+	if _, err := e.disk.WriteAt(e.heads, 0); err != nil {
+		return e.uncommitted(err)
+	}
+	if err := e.disk.Sync(); err != nil {
+		return &DoubtError{err}
+	}
+	return linux.SyncDir(filepath.Dir(e.path))
 }
 
 // makeJournal makes a new journal. If the disk has no room for it, the database
@@ -184,10 +216,10 @@ func (e *Engine) storePiece() error {
 	e.storing.Lock()
 	defer e.storing.Unlock()
 	e.mu.RLock()
-	var bytes int64
+	var size int64
 	n := 0
-	for n < len(e.journal.entries) && n < pieceEntries && bytes < pieceBytes {
-		bytes += e.journal.entries[n].bytes
+	for n < len(e.journal.entries) && n < pieceEntries && size < pieceBytes {
+		size += e.journal.entries[n].bytes
 		n++
 	}
 	piece := e.journal.entries[:n]
@@ -204,7 +236,7 @@ func (e *Engine) storePiece() error {
 	defer e.mu.Unlock()
 	e.over.removeUpTo(due, piece[n-1].number)
 	e.journal.entries = e.journal.entries[n:]
-	e.journal.used -= bytes
+	e.journal.used -= size
 	return nil
 }
 
@@ -263,8 +295,19 @@ func (e *Engine) commit(made changes, at position) error {
 		return tx.Bucket([]byte(Head)).Put([]byte(positionName), at.encode(e.salt))
 	})
 	if err != nil {
-		return err
+		return e.uncommitted(err)
 	}
 	e.inUse = at.inUse
 	return e.remember()
+}
+
+// uncommitted sorts the errors of a transaction. Whatever the disk refused, the
+// transaction was not made as long as no new head is in the file. A head that
+// was written and not synced may be there after a crash or not, and the database
+// already sees it. The caller holds storing.
+func (e *Engine) uncommitted(err error) error {
+	if failed := e.readHeads(e.headsNow); failed != nil || !bytes.Equal(e.headsNow, e.heads) {
+		return &DoubtError{fmt.Errorf("write %s: %w", e.path, err)}
+	}
+	return err
 }
