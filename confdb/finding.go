@@ -36,6 +36,11 @@ func (k FindingKind) Counts() bool { return k <= Unusable }
 // did not ask for them.
 func (k FindingKind) Loud() bool { return k <= Warning }
 
+// String returns the word for a kind, for programs.
+func (k FindingKind) String() string {
+	return [...]string{"bad_name", "bad_value", "bad_file", "unknown_name", "unusable", "warning", "not_served", "adjusted", "superseded", "unread"}[k]
+}
+
 // Finding is one thing worth telling about the configuration.
 type Finding struct {
 	File string

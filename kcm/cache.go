@@ -3,6 +3,7 @@ package kcm
 import (
 	"bytes"
 	"slices"
+	"sync/atomic"
 
 	"gosssd/kcm/logins"
 	"gosssd/kcm/protocol"
@@ -40,6 +41,8 @@ type cache struct {
 	extra      int64    // bytes that its credentials take in memory besides
 	headerSize int      // bytes of its header's record
 	damaged    []string // keys of records that are kept but cannot be read
+
+	used *atomic.Int64 // when a client named it last, in seconds since 1970; of all its states
 }
 
 // entry is a credential of a cache. The identities are in one array, so that
@@ -189,4 +192,14 @@ func (c *cache) credentials() []*credential {
 // hasTickets reports whether the cache holds more than configuration entries.
 func (c *cache) hasTickets() bool {
 	return slices.ContainsFunc(c.entries, func(e entry) bool { return !e.Server.IsConfig() })
+}
+
+// tickets counts the credentials that are no configuration entries.
+func (c *cache) tickets() (n uint32) {
+	for i := range c.entries {
+		if !c.entries[i].Server.IsConfig() {
+			n++
+		}
+	}
+	return n
 }

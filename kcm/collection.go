@@ -110,6 +110,7 @@ func (c *collection) load(ctx context.Context) (*state, error) {
 	}
 	c.loadErr = failure{}
 	s.uid = c.uid
+	c.left.Load().comeBack(s)
 	for _, d := range damaged {
 		c.users.log.Error("a damaged record is left alone", "uid", c.uid, "record", d.key, "error", d.err)
 	}
@@ -123,7 +124,7 @@ func (c *collection) load(ctx context.Context) (*state, error) {
 // The caller holds mu.
 func (c *collection) publish(s *state) {
 	if before := c.published.Swap(s); before != nil && s == nil {
-		c.left.Store(before.usage())
+		c.left.Store(before.leave())
 	}
 	if s != nil && c.users.learn != nil {
 		c.users.learn(c.uid, s)

@@ -49,11 +49,7 @@ func (s *Server) shownCache(uid uint32, c *cache, isDefault bool) sysbus.Cache {
 	if tgt := c.tgt(); tgt != nil {
 		shown.Start = int64(tgt.Times.Begin()) - int64(c.offset)
 	}
-	for i := range c.entries {
-		if !c.entries[i].Server.IsConfig() {
-			shown.Credentials++
-		}
-	}
+	shown.Credentials = int(l.Credentials)
 	return shown
 }
 

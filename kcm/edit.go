@@ -3,6 +3,7 @@ package kcm
 import (
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"gosssd/kcm/protocol"
 )
@@ -37,7 +38,7 @@ func (e *edit) join(fork *edit) {
 
 // add appends a new cache.
 func (e *edit) add(id protocol.UUID, name string, gid uint32, principal []byte) *cache {
-	c := &cache{id: id, name: name, seq: e.nextCache, gid: gid, mode: defaultMode, principal: principal}
+	c := &cache{id: id, name: name, seq: e.nextCache, gid: gid, mode: defaultMode, principal: principal, used: new(atomic.Int64)}
 	e.nextCache++
 	e.caches = append(slices.Clip(e.caches), c)
 	e.header(c)

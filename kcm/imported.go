@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"gosssd/kcm/ldb"
 	"gosssd/sbus"
@@ -130,7 +131,7 @@ func importedCache(uid uint32, from ldb.Cache, gid uint32) (*cache, error) {
 		}
 		creds = append(creds, cred)
 	}
-	c := &cache{id: from.UUID, name: from.Name, gid: gid, mode: defaultMode, offset: knownOffset(from.Offset), principal: slices.Clone(from.Principal)}
+	c := &cache{id: from.UUID, name: from.Name, gid: gid, mode: defaultMode, offset: knownOffset(from.Offset), principal: slices.Clone(from.Principal), used: new(atomic.Int64)}
 	_, c.generated = numberOf(uid, []byte(from.Name)) // SSSD does not note whose idea a name was
 	return c.filled(creds), nil
 }

@@ -72,6 +72,7 @@ func (s *session) find(ctx context.Context, name []byte) (*collection, *cache, e
 	if c == nil {
 		return nil, nil, errNoCache
 	}
+	c.used.Store(s.server.now().Unix())
 	s.about.cache = c
 	s.audit(owner)
 	s.bindDefault(ctx, owner, state, c)

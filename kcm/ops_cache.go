@@ -92,6 +92,7 @@ func (s *session) addCache(e *edit, name, principal []byte) (*cache, error) {
 		gid = NoGID
 	}
 	c := e.add(id, string(name), gid, principal)
+	c.used.Store(s.server.now().Unix())
 	if s.collectionOf(name).generated(name) {
 		c.generated, c.session = true, s.ofSession()
 		e.header(c)

@@ -76,6 +76,7 @@ func (s *Server) receive(e *edit, c *cache, gid uint32) error {
 		return err
 	}
 	added := e.add(c.id, c.name, gid, c.principal)
+	added.used.Store(c.used.Load())
 	added.offset, added.mode, added.generated, added.ended = c.offset, c.mode, c.generated, c.ended
 	e.header(added)
 	e.fill(added, c.credentials())

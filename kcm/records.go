@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"gosssd/kcm/logins"
 	"gosssd/kcm/protocol"
@@ -120,7 +121,7 @@ func decodeHeader(id protocol.UUID, b []byte) (*cache, error) {
 	if r.Err() == nil && version != recordVersion && version != boundVersion {
 		return nil, fmt.Errorf("version %d of a cache's record is not known: %w", version, protocol.ErrMalformed)
 	}
-	c := &cache{id: id, size: int64(len(b)), headerSize: len(b)}
+	c := &cache{id: id, size: int64(len(b)), headerSize: len(b), used: new(atomic.Int64)}
 	c.seq = uint64(r.Uint32())<<32 | uint64(r.Uint32())
 	c.firstCred = uint64(r.Uint32())<<32 | uint64(r.Uint32())
 	c.nextCred = c.firstCred

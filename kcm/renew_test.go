@@ -194,7 +194,7 @@ func TestCachesAreListedWithTheStateOfTheirRenewal(t *testing.T) {
 	c.must(protocol.OpStore, name("1000"), raw(due))
 	c.must(protocol.OpSetDefaultCache, name("1000:x"))
 	list := func() []Listed {
-		result, err := r.server.Call(context.Background(), cachesOf, []any{uint32(1000)})
+		result, err := r.server.Call(context.Background(), cachesOf, []any{[]uint32{1000}, uint32(0)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,11 +203,14 @@ func TestCachesAreListedWithTheStateOfTheirRenewal(t *testing.T) {
 	eventually(t, "the KDC has refused", func() bool { return list()[1].LastTry != 0 })
 	got := list()
 	want := []Listed{
-		{Name: "1000:x", Principal: "bob@" + realm, Default: true, End: startOfTime + 36000},
-		{Name: "1000", Principal: "alice@" + realm, End: int64(due.Times.End) - 100, RenewTill: int64(due.Times.RenewTill) - 100,
+		{UID: 1000, Name: "1000:x", Principal: "bob@" + realm, Default: true, Credentials: 1, Size: got[0].Size, SizeLimit: 64 << 20, Used: got[0].Used, End: startOfTime + 36000},
+		{UID: 1000, Name: "1000", Principal: "alice@" + realm, Credentials: 1, Size: got[1].Size, SizeLimit: 64 << 20, Used: got[1].Used, End: int64(due.Times.End) - 100, RenewTill: int64(due.Times.RenewTill) - 100,
 			LastTry: got[1].LastTry, Result: "refused with code 18", Code: 18},
 	}
 	equal(t, "caches", got, want)
+	if got[0].Size < 100 {
+		t.Errorf("a cache with a ticket has %d bytes", got[0].Size)
+	}
 	result, err := r.server.Call(context.Background(), cacheOwners, nil)
 	if err != nil {
 		t.Fatal(err)

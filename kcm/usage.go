@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"gosssd/kcm/protocol"
 	"gosssd/responder/metric"
 	"gosssd/sbus"
 )
@@ -16,6 +17,8 @@ type usage struct {
 	weight              int64 // in memory
 	largest             int64 // bytes of the largest cache
 	longest             int   // credentials of the cache with most
+
+	used map[protocol.UUID]int64 // when a client named a cache last; only of what left memory
 }
 
 func (s *state) usage() *usage {
@@ -35,6 +38,30 @@ func (u *usage) add(more *usage) {
 	u.credentials += more.credentials
 	u.bytes += more.bytes
 	u.weight += more.weight
+}
+
+// leave is the usage of a state that leaves memory.
+func (s *state) leave() *usage {
+	u := s.usage()
+	for _, c := range s.caches {
+		if at := c.used.Load(); at != 0 {
+			if u.used == nil {
+				u.used = make(map[protocol.UUID]int64, len(s.caches))
+			}
+			u.used[c.id] = at
+		}
+	}
+	return u
+}
+
+// comeBack tells a state that was loaded when its caches were used before.
+func (u *usage) comeBack(s *state) {
+	if u == nil {
+		return
+	}
+	for _, c := range s.caches {
+		c.used.Store(u.used[c.id])
+	}
 }
 
 // usage returns what the user has, as far as it is known without the store: what

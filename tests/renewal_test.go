@@ -172,7 +172,7 @@ func TestTicketsAreRenewedWithoutAClient(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 	out = s.ctl(user(os.Getuid()), "", "ccache", "list", "--user", fmt.Sprint(somebody()))
-	if !regexp.MustCompile(`(?m)^`+fmt.Sprint(somebody())+`\b.*  `+fmt.Sprint(somebody())+`\S* \*  u1@EXAMPLE.TEST  20\S+ \S+  20\S+ \S+  due at 20\S+ \S+$`).MatchString(out.stdout) || out.code != 0 {
+	if !regexp.MustCompile(`(?m)^`+fmt.Sprint(somebody())+`\b.*  `+fmt.Sprint(somebody())+`\S* \*  u1@EXAMPLE.TEST +1 +\S+ \S*B +- +20\S+ \S+  20\S+ \S+  due at 20\S+ \S+$`).MatchString(out.stdout) || out.code != 0 {
 		t.Errorf("%+v", out)
 	}
 	for expiring, want := range map[string]int{"1000h": 1, "1ms": 0} {

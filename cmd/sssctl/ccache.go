@@ -27,10 +27,10 @@ const moveTime = time.Minute
 func (t *tool) ccacheCommand() *cobra.Command {
 	c := parent(&cobra.Command{
 		Use:   "ccache COMMAND",
-		Short: "Look after the credential caches of all users",
+		Short: "Look after credential caches, your own or, for root, all users'",
 	})
-	c.AddCommand(rootOnly(t.ccacheListCommand()), rootOnly(t.ccacheMoveCommand()),
-		rootOnly(t.ccacheExportCommand()), rootOnly(t.ccacheImportCommand()))
+	c.AddCommand(t.ccacheListCommand(), t.ccacheShowCommand(), t.ccacheSwitchCommand(), t.ccacheDestroyCommand(), t.ccachePurgeCommand(),
+		rootOnly(t.ccacheMoveCommand()), rootOnly(t.ccacheExportCommand()), rootOnly(t.ccacheImportCommand()))
 	return c
 }
 
@@ -188,7 +188,9 @@ func (m *mover) moveAll(c *cobra.Command, from, to string) error {
 	}
 	var users, moved, dropped, damaged uint32
 	var problems []error
-	for _, uid := range uids {
+	progress := newProgress(c, "users", len(uids))
+	for i, uid := range uids {
+		progress.at(i)
 		var ofUser [3]uint32
 		err := m.callKCM("MoveCaches", []any{from, uid}, []any{&ofUser[0], &ofUser[1], &ofUser[2]})
 		if errors.Is(err, errEnded) {
@@ -201,6 +203,7 @@ func (m *mover) moveAll(c *cobra.Command, from, to string) error {
 		users++
 		moved, dropped, damaged = moved+ofUser[0], dropped+ofUser[1], damaged+ofUser[2]
 	}
+	progress.end()
 	fmt.Fprintf(c.OutOrStdout(), "From %s to %s: users %d, caches moved %d, older ones dropped %d, damaged records left %d\n",
 		from, to, users, moved, dropped, damaged)
 	return errors.Join(problems...)

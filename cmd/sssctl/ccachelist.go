@@ -4,14 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"os/user"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"gosssd/cmd/sssctl/output"
 	"gosssd/kcm"
+	"gosssd/layout"
 	"gosssd/sbus"
 )
 
@@ -22,9 +26,10 @@ func (t *tool) ccacheListCommand() *cobra.Command {
 	var printing *output.Options
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List the credential caches of all users",
-		Long: "List the credential caches of all users: whose they are, until when their ticket-granting tickets are valid\n" +
-			"and can be renewed, and what is known of their renewal. The default cache of a user is marked with *.",
+		Short: "List credential caches",
+		Long: "List the credential caches of all users for root, and your own otherwise: whose they are, until when their\n" +
+			"ticket-granting tickets are valid and can be renewed, and what is known of their renewal. The default cache of\n" +
+			"a user is marked with *.",
 		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if all && len(of) > 0 {
@@ -32,6 +37,15 @@ func (t *tool) ccacheListCommand() *cobra.Command {
 			}
 			if expiring < 0 {
 				return &usageError{c, "--expiring: a time to come is expected, as 1h"}
+			}
+			own, err := t.ownOnly(all, of)
+			if err != nil {
+				return err
+			}
+			if own {
+				return t.withCaches(func(kept caches) error {
+					return t.show(c, printing, func() (output.Listing, error) { return kept.list(time.Now(), expiring) })
+				})
 			}
 			m, err := t.openMover()
 			if err != nil {
@@ -48,10 +62,28 @@ func (t *tool) ccacheListCommand() *cobra.Command {
 		},
 	}
 	printing = output.Add(c)
-	c.Flags().BoolVar(&all, "all", false, "list those of all users, as without --user")
+	c.Flags().BoolVar(&all, "all", false, "list those of all users, as root does without --user")
 	c.Flags().DurationVar(&expiring, "expiring", 0, "list only those whose tickets expire within `TIME`, as 1h, or have expired")
 	c.Flags().StringArrayVar(&of, "user", nil, "list those of `USER` alone, by name or number; may be repeated")
 	return c
+}
+
+// ownOnly reports whether the caller is to see only his own caches, who may see
+// no others. Below --root those who may use the private bus see all.
+func (t *tool) ownOnly(all bool, of []string) (bool, error) {
+	denied := unix.Access(t.root.Path(layout.Current().Bus), unix.W_OK)
+	if os.Geteuid() == 0 || t.root.Within() && !errors.Is(denied, fs.ErrPermission) {
+		return false, nil
+	}
+	for _, name := range of {
+		if uid, err := uidOf(name); err != nil || uid != uint32(os.Geteuid()) {
+			all = true
+		}
+	}
+	if all {
+		return false, sentence("only root sees the caches of others; without --all and --user your own are listed")
+	}
+	return true, nil
 }
 
 // ownersOr returns the numbers of these users, or of all that have caches if
@@ -93,14 +125,19 @@ func userName(uid uint32) string {
 	return account.Username
 }
 
-// cacheEntry is a cache in the JSON of ccache list; sssctl(8) has the fields.
-// Times are in UTC.
+// cacheEntry is a cache in the JSON of ccache list and show; sssctl(8) has the
+// fields. Times are in UTC.
 type cacheEntry struct {
 	UID        uint32        `json:"uid"`
 	User       string        `json:"user,omitempty"`
 	Name       string        `json:"name"`
 	Principal  string        `json:"principal,omitempty"`
 	Default    bool          `json:"default"`
+	Tickets    uint32        `json:"tickets"`
+	Size       uint64        `json:"size"`
+	SizeLimit  *uint64       `json:"size_limit"`
+	Used       *time.Time    `json:"used"`
+	Session    string        `json:"session,omitempty"`
 	Expires    *time.Time    `json:"expires"`
 	RenewUntil *time.Time    `json:"renew_until"`
 	Renewal    *renewalEntry `json:"renewal"`
@@ -118,51 +155,111 @@ type renewalEntry struct {
 // that is not 0. A user whose caches cannot be read does not keep the others from
 // being listed.
 func (m *mover) list(uids []uint32, now time.Time, expiring time.Duration) (output.Listing, error) {
-	table := output.Table{Now: now, Heading: []string{"OWNER", "NAME", "PRINCIPAL", "EXPIRES", "RENEW UNTIL", "RENEWAL"}}
-	entries := []cacheEntry{}
-	var problems []error
-	for _, uid := range uids {
-		var caches []kcm.Listed
-		err := m.callKCM("CachesOf", []any{uid}, []any{&caches})
-		if errors.Is(err, errEnded) {
-			problems = append(problems, err)
-			break
-		} else if err != nil {
-			problems = append(problems, fmt.Errorf("uid %d: %w", uid, err))
-			continue
-		}
-		name := userName(uid)
-		for _, c := range caches {
-			if expiring > 0 && (c.End == 0 || c.End > now.Add(expiring).Unix()) {
-				continue
-			}
-			table.Rows = append(table.Rows, cacheRow(uid, name, c, now))
-			entries = append(entries, entryOf(uid, name, c))
-		}
-	}
-	return output.Listing{Table: table, JSON: entries}, errors.Join(problems...)
+	rows := newCacheRows(now, expiring)
+	err := m.eachCache(uids, rows.add)
+	return rows.listing(), err
 }
 
-// cacheRow is a cache as people see it.
-func cacheRow(uid uint32, user string, c kcm.Listed, now time.Time) []output.Cell {
-	owner := strconv.FormatUint(uint64(uid), 10)
-	if user != "" {
-		owner += " (" + user + ")"
+// eachCache calls do with each cache of users, page by page.
+func (m *mover) eachCache(uids []uint32, do func(kcm.Listed)) error {
+	var problems []error
+	for skip := uint32(0); len(uids) > 0; {
+		var page []kcm.Listed
+		var unread []kcm.Unread
+		var done uint32
+		if err := m.callKCM("CachesOf", []any{uids[:min(len(uids), mostAsked)], skip}, []any{&page, &unread, &done, &skip}); err != nil {
+			return errors.Join(append(problems, err)...)
+		}
+		for _, c := range page {
+			do(c)
+		}
+		for _, u := range unread {
+			problems = append(problems, fmt.Errorf("uid %d: %s", u.UID, u.Reason))
+		}
+		uids = uids[min(int(done), len(uids)):]
+	}
+	return errors.Join(problems...)
+}
+
+// mostAsked is how many users a call asks about, so that the message is small.
+const mostAsked = 10000
+
+// list lists the caller's caches as mover.list does. What only the server knows
+// is missing: how large a cache may be, its last use and its renewal.
+func (c caches) list(now time.Time, expiring time.Duration) (output.Listing, error) {
+	mine, err := c.mine()
+	rows := newCacheRows(now, expiring)
+	for _, x := range mine {
+		rows.add(x.Listed)
+	}
+	return rows.listing(), err
+}
+
+// cacheRows are the rows of a list of caches, for people and for programs.
+type cacheRows struct {
+	now      time.Time
+	expiring time.Duration
+	table    output.Table
+	entries  []cacheEntry
+	uid      uint32 // whose name is user
+	user     string
+}
+
+func newCacheRows(now time.Time, expiring time.Duration) *cacheRows {
+	return &cacheRows{now: now, expiring: expiring, entries: []cacheEntry{}, user: userName(0), table: output.Table{
+		Now:      now,
+		Heading:  []string{"OWNER", "NAME", "PRINCIPAL", "TICKETS", "SIZE", "USED", "EXPIRES", "RENEW UNTIL", "RENEWAL"},
+		Optional: []string{"SIZE", "USED", "TICKETS", "RENEW UNTIL"},
+	}}
+}
+
+// add adds a cache, unless its tickets last longer than is asked for.
+func (r *cacheRows) add(c kcm.Listed) {
+	if r.expiring > 0 && (c.End == 0 || c.End > r.now.Add(r.expiring).Unix()) {
+		return
+	}
+	if c.UID != r.uid {
+		r.uid, r.user = c.UID, userName(c.UID)
 	}
 	name := printable(c.Name)
 	if c.Default {
 		name += " *"
 	}
-	return []output.Cell{
-		output.Text(owner), output.Text(name), output.Text(printable(c.Principal)),
-		output.Until(c.End, now), output.Until(c.RenewTill, now), output.Text(renewal(c)),
+	r.table.Rows = append(r.table.Rows, []output.Cell{
+		output.Text(owner(c.UID, r.user)), output.Text(name), output.Text(printable(c.Principal)),
+		output.Text(strconv.FormatUint(uint64(c.Credentials), 10)), sizeCell(c), output.At(c.Used),
+		output.Until(c.End, r.now), output.Until(c.RenewTill, r.now), output.Text(renewal(c)),
+	})
+	r.entries = append(r.entries, entryOf(r.user, c))
+}
+
+func (r *cacheRows) listing() output.Listing { return output.Listing{Table: r.table, JSON: r.entries} }
+
+// owner is a user with name and number.
+func owner(uid uint32, user string) string {
+	text := strconv.FormatUint(uint64(uid), 10)
+	if user != "" {
+		text += " (" + user + ")"
 	}
+	return text
+}
+
+// sizeCell is how large a cache is.
+func sizeCell(c kcm.Listed) output.Cell {
+	if c.SizeLimit > 0 && float64(c.Size) >= nearFull*float64(c.SizeLimit) {
+		return output.Alarming(output.Bytes(c.Size))
+	}
+	return output.Text(output.Bytes(c.Size))
 }
 
 // entryOf is a cache as programs see it.
-func entryOf(uid uint32, user string, c kcm.Listed) cacheEntry {
-	entry := cacheEntry{UID: uid, User: user, Name: c.Name, Principal: c.Principal, Default: c.Default,
+func entryOf(user string, c kcm.Listed) cacheEntry {
+	entry := cacheEntry{UID: c.UID, User: user, Name: c.Name, Principal: c.Principal, Default: c.Default,
+		Tickets: c.Credentials, Size: c.Size, Used: output.UTC(c.Used), Session: c.Session,
 		Expires: output.UTC(c.End), RenewUntil: output.UTC(c.RenewTill)}
+	if c.SizeLimit > 0 {
+		entry.SizeLimit = &c.SizeLimit
+	}
 	if c.NextTry != 0 || c.LastTry != 0 || c.Result != "" {
 		entry.Renewal = &renewalEntry{Next: output.UTC(c.NextTry), Last: output.UTC(c.LastTry), Result: c.Result, Code: c.Code}
 	}

@@ -20,34 +20,65 @@ import (
 
 func (t *tool) configCheckCommand() *cobra.Command {
 	var file, snippets string
+	var printing *output.Options
 	c := &cobra.Command{
 		Use:   "config-check",
 		Short: "Check sssd.conf and its snippets",
 		Args:  arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			sources := t.sources()
-			if file != "" {
-				sources.File = file
-				sources.SnippetDir = filepath.Join(filepath.Dir(file), "conf.d")
-			}
-			if snippets != "" {
-				sources.SnippetDir = snippets
-			}
-			config, err := responder.LoadConfig(sources, t.root, responders.List())
-			if err != nil {
-				return err
-			}
-			problems := config.Report(c.OutOrStdout())
-			if problems > 0 || isMissing(config, file) || isMissing(config, snippets) {
-				return errFound
-			}
-			return nil
+			return t.show(c, printing, func() (output.Listing, error) { return t.checkConfig(file, snippets) })
 		},
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "check `FILE`, and the conf.d beside it")
 	c.Flags().StringVarP(&snippets, "snippet", "s", "", "read snippets from `DIR`")
 	_ = c.MarkFlagDirname("snippet")
+	printing = output.Add(c)
 	return c
+}
+
+// checkedConfig is the JSON of config-check; sssctl(8) has the fields.
+type checkedConfig struct {
+	Problems int            `json:"problems"`
+	Findings []findingEntry `json:"findings"`
+	Snippets []string       `json:"snippets"`
+	Missing  []string       `json:"missing"`
+}
+
+type findingEntry struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"`
+	Kind    string `json:"kind"`
+	Problem bool   `json:"problem"`
+	Text    string `json:"text"`
+}
+
+// checkConfig checks the configuration, or the file and the directory of snippets
+// that are not "".
+func (t *tool) checkConfig(file, snippets string) (output.Listing, error) {
+	sources := t.sources()
+	if file != "" {
+		sources.File = file
+		sources.SnippetDir = filepath.Join(filepath.Dir(file), "conf.d")
+	}
+	if snippets != "" {
+		sources.SnippetDir = snippets
+	}
+	config, err := responder.LoadConfig(sources, t.root, responders.List())
+	if err != nil {
+		return output.Listing{}, err
+	}
+	var text strings.Builder
+	checked := checkedConfig{
+		Problems: config.Report(&text), Findings: []findingEntry{},
+		Snippets: append([]string{}, config.Snippets...), Missing: append([]string{}, config.Missing...),
+	}
+	for _, f := range config.Findings {
+		checked.Findings = append(checked.Findings, findingEntry{f.File, f.Line, f.Kind.String(), f.Kind.Counts(), f.Text})
+	}
+	if checked.Problems > 0 || isMissing(config, file) || isMissing(config, snippets) {
+		err = errFound
+	}
+	return output.Listing{Text: text.String(), JSON: checked}, err
 }
 
 // isMissing reports whether a file or directory that was asked for by name does

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"gosssd/cmd/responders"
+	"gosssd/cmd/sssctl/output"
 	"gosssd/confdb"
 	"gosssd/layout"
 	"gosssd/responder/log"
@@ -16,6 +18,7 @@ import (
 func (t *tool) debugLevelCommand() *cobra.Command {
 	named := map[string]*bool{}
 	var persist bool
+	var printing *output.Options
 	c := &cobra.Command{
 		Use:   "debug-level [LEVEL]",
 		Short: "Show or change what services log",
@@ -28,14 +31,17 @@ func (t *tool) debugLevelCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			names := chosen(named)
 			switch {
+			case len(args) == 1 && printing.Chosen():
+				return &usageError{c, "--json and the like are for the list, without LEVEL"}
 			case len(args) == 1:
 				return t.setLevels(c, names, args[0], persist)
 			case persist:
 				return errors.New("--persist needs a LEVEL")
 			}
-			return t.showLevels(c, names)
+			return t.show(c, printing, func() (output.Listing, error) { return t.levels(names) })
 		},
 	}
+	printing = output.Add(c)
 	for _, name := range serviceNames() {
 		named[name] = c.Flags().Bool(name, false, "only "+name)
 	}
@@ -56,11 +62,22 @@ func chosen(named map[string]*bool) (names []string) {
 	return names
 }
 
-func (t *tool) showLevels(c *cobra.Command, names []string) error {
-	return t.each(names, func(s status) error {
-		fmt.Fprintf(c.OutOrStdout(), "%-25s %s\n", s.Name, log.Level(s.DebugLevel))
+// levelEntry is a service in the JSON of debug-level; sssctl(8) has the fields.
+type levelEntry struct {
+	Service string `json:"service"`
+	Mask    uint32 `json:"mask"`
+}
+
+// levels lists what services log.
+func (t *tool) levels(names []string) (output.Listing, error) {
+	var text strings.Builder
+	entries := []levelEntry{}
+	err := t.each(names, func(s status) error {
+		fmt.Fprintf(&text, "%-25s %s\n", s.Name, log.Level(s.DebugLevel))
+		entries = append(entries, levelEntry{s.Name, s.DebugLevel})
 		return nil
 	})
+	return output.Listing{Text: text.String(), JSON: entries}, err
 }
 
 // setLevels changes the levels of services. Persistent ones are

@@ -60,6 +60,7 @@ func (t *tool) ccacheExportCommand() *cobra.Command {
 // export writes the archive whole or not at all.
 func (m *mover) export(c *cobra.Command, path string, uids []uint32, recipients []age.Recipient) error {
 	users := 0
+	progress := newProgress(c, "users", len(uids))
 	err := linux.Create(path, 0o600, func(file *os.File) error {
 		sealed, err := age.Encrypt(file, recipients...)
 		if err != nil {
@@ -70,7 +71,8 @@ func (m *mover) export(c *cobra.Command, path string, uids []uint32, recipients 
 			return err
 		}
 		w := archive.NewWriter(sealed, id)
-		for _, uid := range uids {
+		for i, uid := range uids {
+			progress.at(i)
 			some, err := m.exportUser(w, uid)
 			if err != nil {
 				return err
@@ -81,6 +83,7 @@ func (m *mover) export(c *cobra.Command, path string, uids []uint32, recipients 
 		}
 		return errors.Join(w.Close(), sealed.Close())
 	})
+	progress.end()
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -141,7 +144,8 @@ func (t *tool) ccacheImportCommand() *cobra.Command {
 				return err
 			}
 			defer func() { _ = file.Close() }()
-			id, err := readSealed(file, identities, func(archive.User) error { return nil }, func(archive.Record) error { return nil })
+			users := 0
+			id, err := readSealed(file, identities, func(archive.User) error { users++; return nil }, func(archive.Record) error { return nil })
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
@@ -150,7 +154,7 @@ func (t *tool) ccacheImportCommand() *cobra.Command {
 				return err
 			}
 			defer m.Close()
-			return m.importFile(c, file, identities, id, again)
+			return m.importFile(c, file, identities, id, users, again)
 		},
 	}
 	c.Flags().StringVar(&k.file, "identity", "", "open with the private keys of age in `FILE`")
@@ -160,7 +164,7 @@ func (t *tool) ccacheImportCommand() *cobra.Command {
 }
 
 // importFile imports an archive that was found to be whole.
-func (m *mover) importFile(c *cobra.Command, file *os.File, identities []age.Identity, id [archive.IDSize]byte, again bool) error {
+func (m *mover) importFile(c *cobra.Command, file *os.File, identities []age.Identity, id [archive.IDSize]byte, users int, again bool) error {
 	var done bool
 	if err := m.callKCM("WasImported", []any{id[:]}, []any{&done}); err != nil {
 		return err
@@ -172,7 +176,7 @@ func (m *mover) importFile(c *cobra.Command, file *os.File, identities []age.Ide
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	arrival := &arrival{mover: m}
+	arrival := &arrival{mover: m, progress: newProgress(c, "users", users)}
 	_, err := readSealed(file, identities, arrival.user, arrival.record)
 	if err == nil {
 		err = arrival.finish()
@@ -180,6 +184,7 @@ func (m *mover) importFile(c *cobra.Command, file *os.File, identities []age.Ide
 	if err == nil && len(arrival.problems) == 0 {
 		err = m.callKCM("SetImported", []any{id[:]}, nil)
 	}
+	arrival.progress.end()
 	fmt.Fprintf(c.OutOrStdout(), "From the file: users %d, caches imported %d, present already %d\n", arrival.users, arrival.imported, arrival.present)
 	return errors.Join(append(arrival.problems, err)...)
 }
@@ -187,6 +192,8 @@ func (m *mover) importFile(c *cobra.Command, file *os.File, identities []age.Ide
 // arrival collects the records of one user after the other, and hands them over.
 type arrival struct {
 	*mover
+	progress *progress
+	seen     int // users that have begun
 	current  archive.User
 	skip     bool // the current user's caches are not imported
 	begun    bool
@@ -201,6 +208,8 @@ func (a *arrival) user(u archive.User) error {
 	if err := a.finish(); err != nil {
 		return err
 	}
+	a.progress.at(a.seen)
+	a.seen++
 	a.current, a.begun, a.skip = u, true, false
 	if err := sameUser(u); err != nil {
 		a.skip = true

@@ -8,9 +8,12 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"gosssd/cmd/sssctl/output"
 	"gosssd/layout"
 	"gosssd/responder"
 	"gosssd/secrets"
@@ -18,8 +21,9 @@ import (
 
 // vault is a database of sealed records that a responder keeps.
 type vault interface {
-	// rekey seals everything under a new master key.
-	rekey() error
+	// rekey seals everything under a new master key, and tells how many
+	// seconds that has taken so far.
+	rekey(progress *progress) error
 	damaged() ([]secrets.Damaged, error)
 	repair(of secrets.Damaged) (secrets.Repaired, error)
 	discard(of secrets.Damaged) error
@@ -59,7 +63,10 @@ func (t *tool) secretsRekeyCommand() *cobra.Command {
 		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return t.eachVault(func(v vault) error {
-				if err := v.rekey(); err != nil {
+				progress := newProgress(c, "encrypting anew, seconds", 0)
+				err := v.rekey(progress)
+				progress.end()
+				if err != nil {
 					return fmt.Errorf("its %s are not all under a new master key: %w", v.holds(), err)
 				}
 				fmt.Fprintf(c.OutOrStdout(), "All %s in %s are encrypted under a new master key.\n", v.holds(), v.file())
@@ -70,33 +77,48 @@ func (t *tool) secretsRekeyCommand() *cobra.Command {
 }
 
 func (t *tool) secretsCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var printing *output.Options
+	c := &cobra.Command{
 		Use:   "check",
 		Short: "List the users whose secrets or credential caches are damaged",
 		Long: "Read all secrets and credential caches, and list the users who have some that are damaged. Others are not\n" +
 			"affected by them. The exit code is 1 if there are any.",
 		Args: arguments(0, 0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			found := 0
-			err := t.eachVault(func(v vault) error {
-				damaged, err := v.damaged()
-				for _, d := range damaged {
-					fmt.Fprintf(c.OutOrStdout(), "%s: %s of uid %d: %s\n", v.file(), kindOf(d), d.UID, d.What)
-				}
-				found += len(damaged)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			if found == 0 {
-				fmt.Fprintln(c.OutOrStdout(), "Nothing is damaged.")
-				return nil
-			}
-			fmt.Fprintln(c.OutOrStdout(), "Restore the database from a backup, or use '"+layout.Current().Tool+" secrets repair UID' or '"+layout.Current().Tool+" secrets discard UID'.")
-			return errFound
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return t.show(c, printing, t.checkVaults) },
 	}
+	printing = output.Add(c)
+	return c
+}
+
+// damagedEntry is a user in the JSON of secrets check; sssctl(8) has the fields.
+type damagedEntry struct {
+	File   string `json:"file"`
+	UID    uint32 `json:"uid"`
+	Hive   string `json:"hive"`
+	Reason string `json:"reason"`
+}
+
+// checkVaults lists what is damaged in all vaults.
+func (t *tool) checkVaults() (output.Listing, error) {
+	var text strings.Builder
+	entries := []damagedEntry{}
+	err := t.eachVault(func(v vault) error {
+		damaged, err := v.damaged()
+		for _, d := range damaged {
+			fmt.Fprintf(&text, "%s: %s of uid %d: %s\n", v.file(), kindOf(d), d.UID, d.What)
+			entries = append(entries, damagedEntry{v.file(), d.UID, d.Hive, d.What})
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+	case len(entries) == 0:
+		text.WriteString("Nothing is damaged.\n")
+	default:
+		text.WriteString("Restore the database from a backup, or use '" + layout.Current().Tool + " secrets repair UID' or '" + layout.Current().Tool + " secrets discard UID'.\n")
+		err = errFound
+	}
+	return output.Listing{Text: text.String(), JSON: entries}, err
 }
 
 func kindOf(d secrets.Damaged) string {
@@ -188,7 +210,20 @@ func (v serviceVault) ask(method, what string, result any) error {
 	return json.Unmarshal(body, result)
 }
 
-func (v serviceVault) rekey() error { return v.ask(http.MethodPost, "rekey", nil) }
+func (v serviceVault) rekey(progress *progress) error {
+	done := make(chan error, 1)
+	go func() { done <- v.ask(http.MethodPost, "rekey", nil) }()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for seconds := 1; ; seconds++ {
+		select {
+		case err := <-done:
+			return err
+		case <-second.C:
+			progress.at(seconds)
+		}
+	}
+}
 
 func (v serviceVault) damaged() (all []secrets.Damaged, err error) {
 	err = v.ask(http.MethodGet, "damaged", &all)
@@ -231,8 +266,9 @@ func (v kcmVault) call(method string, args []any, results ...any) error {
 }
 
 // rekey asks again and again, since each call lasts for a second at most.
-func (v kcmVault) rekey() error {
-	for done := false; !done; {
+func (v kcmVault) rekey(progress *progress) error {
+	began := time.Now()
+	for done := false; !done; progress.at(int(time.Since(began) / time.Second)) {
 		if err := v.call("RekeyCaches", nil, &done); err != nil {
 			return err
 		}

@@ -76,6 +76,8 @@ func (m *mode) Set(word string) error {
 // Listing is what a command prints, for both kinds of readers.
 type Listing struct {
 	Table Table
+	// Above are lines for people before the table, as its heading.
+	Above string
 	// Text is printed for people in place of the table where it is not "".
 	Text string
 	// JSON is marshalled for programs. The names of its fields are kept from
@@ -103,6 +105,9 @@ func PlaceOf(w io.Writer) Place {
 
 // Watches reports whether --watch was given.
 func (o *Options) Watches() bool { return o.watch != 0 }
+
+// Chosen reports whether any of the options was given.
+func (o *Options) Chosen() bool { return o.json != off || o.noLegend || o.full || o.watch != 0 }
 
 // Run has a listing made and prints it, with --watch until ctx ends, which is no
 // error then. What list returns together with an error is printed, too.
@@ -146,6 +151,9 @@ func (o *Options) print(to Place, l Listing) error {
 	text := l.Text
 	if text == "" {
 		text = l.Table.format(to, o)
+		if !o.noLegend {
+			text = l.Above + text
+		}
 	}
 	_, err := io.WriteString(to, before+text)
 	return err

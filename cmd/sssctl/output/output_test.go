@@ -191,3 +191,36 @@ func TestTimesForProgramsAreUTC(t *testing.T) {
 		t.Errorf("%s, %v", got, err)
 	}
 }
+
+func TestOptionalColumnsAreLeftOutBeforeAnyIsCut(t *testing.T) {
+	t.Parallel()
+	l := sample()
+	l.Table.Rows[0][3] = Text("due")
+	l.Table.Optional = []string{"EXPIRES", "OWNER"}
+	for width, want := range map[int]string{
+		0: "OWNER PRINCIPAL EXPIRES RENEWAL", 60: "OWNER PRINCIPAL EXPIRES RENEWAL", 40: "OWNER PRINCIPAL RENEWAL", 30: "PRINCIPAL RENEWAL",
+	} {
+		heading, _, _ := strings.Cut(printed(t, Place{Terminal: true, Width: width}, l), "\n")
+		if got := strings.Join(strings.Fields(heading), " "); got != want {
+			t.Errorf("at %d columns: %s, want %s", width, got, want)
+		}
+	}
+	if got := printed(t, Place{Terminal: true, Width: 30}, l, "--no-legend"); !strings.HasPrefix(got, "ann@EXAMPLE.TEST") || strings.Contains(got, "…") {
+		t.Errorf("without a heading:\n%s", got)
+	}
+	if heading, _, _ := strings.Cut(printed(t, Place{Terminal: true, Width: 30}, l, "--full"), "\n"); !strings.Contains(heading, "EXPIRES") {
+		t.Errorf("--full: %s", heading)
+	}
+}
+
+func TestLinesAboveATableAreForPeople(t *testing.T) {
+	t.Parallel()
+	l := sample()
+	l.Above = "Cache: x\n\n"
+	if got := printed(t, Place{}, l); !strings.HasPrefix(got, "Cache: x\n\nOWNER") {
+		t.Errorf("got\n%s", got)
+	}
+	if got := printed(t, Place{}, l, "--no-legend") + printed(t, Place{}, l, "-j"); strings.Contains(got, "Cache") {
+		t.Errorf("got\n%s", got)
+	}
+}

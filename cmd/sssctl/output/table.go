@@ -13,6 +13,10 @@ type Table struct {
 	Heading []string
 	Rows    [][]Cell
 	Now     time.Time // against which times are relative
+
+	// Optional are headings of columns that are left out, the first first, as
+	// long as a line would have to be cut to fit a terminal.
+	Optional []string
 }
 
 // Cell is a text or a time.
@@ -45,6 +49,9 @@ func At(unix int64) Cell {
 	}
 	return Cell{time: time.Unix(unix, 0), isTime: true}
 }
+
+// Alarming is a cell with a text that is red.
+func Alarming(text string) Cell { return Cell{text: text, colour: red} }
 
 // Until is as At, and red once the time is over.
 func Until(unix int64, now time.Time) Cell {
@@ -84,6 +91,7 @@ func (t Table) format(to Place, o *Options) string {
 	if o.full {
 		width = 0
 	}
+	lines = t.leaveOut(lines, width)
 	widths := fit(lines, width)
 	var out strings.Builder
 	for _, line := range lines {
@@ -104,9 +112,25 @@ func (t Table) words(at time.Time, to Place, o *Options) string {
 	return at.Format(time.DateTime)
 }
 
-// fit returns how wide each column is, so that a line is no longer than total,
-// or as long as it must be if total is 0.
-func fit(lines [][]Cell, total int) []int {
+// leaveOut returns lines without optional columns, as far as a line is longer
+// than total; 0 is without limit.
+func (t Table) leaveOut(lines [][]Cell, total int) [][]Cell {
+	at := slices.Clone(t.Heading)
+	for _, heading := range t.Optional {
+		if total == 0 || lineLength(wide(lines)) <= total {
+			break
+		}
+		i := slices.Index(at, heading)
+		at = slices.Delete(at, i, i+1)
+		for n, line := range lines {
+			lines[n] = slices.Delete(slices.Clone(line), i, i+1)
+		}
+	}
+	return lines
+}
+
+// wide returns how wide each column of lines is.
+func wide(lines [][]Cell) []int {
 	var widths []int
 	for _, line := range lines {
 		for i, cell := range line {
@@ -116,14 +140,26 @@ func fit(lines [][]Cell, total int) []int {
 			widths[i] = max(widths[i], runewidth.StringWidth(cell.text))
 		}
 	}
+	return widths
+}
+
+// lineLength returns how long the lines are that have columns of these widths.
+func lineLength(widths []int) int {
+	total := gap * (len(widths) - 1)
+	for _, width := range widths {
+		total += width
+	}
+	return total
+}
+
+// fit returns how wide each column is, so that a line is no longer than total,
+// or as long as it must be if total is 0.
+func fit(lines [][]Cell, total int) []int {
+	widths := wide(lines)
 	if total == 0 || len(widths) == 0 {
 		return widths
 	}
-	excess := gap*(len(widths)-1) - total
-	for _, width := range widths {
-		excess += width
-	}
-	for ; excess > 0; excess-- {
+	for excess := lineLength(widths) - total; excess > 0; excess-- {
 		widest := slices.Index(widths, slices.Max(widths))
 		if widths[widest] <= least {
 			break // a terminal so narrow breaks lines
