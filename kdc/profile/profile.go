@@ -24,9 +24,22 @@ type Profile struct{ files []*node }
 type node struct {
 	name     string
 	value    string
+	origin   Origin // of a relation
 	section  bool
 	final    bool // of later files, nothing of the same name counts
 	children []*node
+}
+
+// Origin is where a relation stands. Lines are counted from 1.
+type Origin struct {
+	File string
+	Line int
+}
+
+// Relation is a value, and where it stands.
+type Relation struct {
+	Value string
+	Origin
 }
 
 // Paths returns the files that libkrb5 reads: those of KRB5_CONFIG, separated
@@ -68,6 +81,15 @@ func Load(paths ...string) (*Profile, error) {
 // subsections, and its own.
 func (p *Profile) Values(path ...string) []string {
 	var values []string
+	for _, relation := range p.Relations(path...) {
+		values = append(values, relation.Value)
+	}
+	return values
+}
+
+// Relations is as Values, and tells where each value stands.
+func (p *Profile) Relations(path ...string) []Relation {
+	var relations []Relation
 	for _, root := range p.files {
 		final := false
 		found := []*node{root}
@@ -85,13 +107,13 @@ func (p *Profile) Values(path ...string) []string {
 			found = next
 		}
 		for _, relation := range found {
-			values = append(values, relation.value)
+			relations = append(relations, Relation{relation.value, relation.origin})
 		}
 		if final {
 			break
 		}
 	}
-	return values
+	return relations
 }
 
 // Value returns the first value of a relation, or "".
@@ -117,6 +139,7 @@ func (p *Profile) Bool(otherwise bool, path ...string) bool {
 // parser reads one file and those it includes.
 type parser struct {
 	root    *node
+	at      Origin  // the line that is read
 	depth   int     // of includes
 	open    []*node // the section and subsections the line is in
 	pending bool    // a subsection was named and its "{" is on the next line
@@ -126,6 +149,7 @@ const maxIncludes = 20 // below each other
 
 func (p *parser) file(path, text string) error {
 	for i, line := range strings.Split(text, "\n") {
+		p.at = Origin{path, i + 1}
 		if err := p.line(strings.TrimSuffix(line, "\r")); err != nil {
 			return fmt.Errorf("%s:%d: %w", path, i+1, err)
 		}
@@ -193,7 +217,7 @@ func (p *parser) relation(text string) error {
 		p.pending = value == ""
 		return nil
 	}
-	last.children = append(last.children, &node{name: name, value: unquote(value), final: final})
+	last.children = append(last.children, &node{name: name, value: unquote(value), origin: p.at, final: final})
 	return nil
 }
 

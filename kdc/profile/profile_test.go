@@ -76,6 +76,20 @@ func TestIncludedirTakesWhatLibkrb5Takes(t *testing.T) {
 	}
 }
 
+func TestRelationsTellWhereTheyStand(t *testing.T) {
+	p, err := load(t, "[a]\n\nb = 1\n", "# c\ninclude DIR/0\n[a]\nb = 2\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range p.Relations("a", "b") {
+		got = append(got, fmt.Sprintf("%s:%d=%s", filepath.Base(r.File), r.Line, r.Value))
+	}
+	if want := []string{"0:3=1", "0:3=1", "1:4=2"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestErrorsNameTheLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"[a]\nx\n":                        `0:2: expected NAME = VALUE: "x"`,
