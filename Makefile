@@ -1,4 +1,4 @@
-# make run, make test, make build, make bench, make faults, make install use-kcm: see README.md.
+# make run, make test, make build, make bench, make faults, make simulate, make install use-kcm: see README.md.
 VERSION := 0.1.0
 export CGO_ENABLED ?= 0
 GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd -X gosssd/layout.form=$(FORM)'
@@ -151,7 +151,13 @@ faults: build
 	go build -o build/faults ./tests/faults
 	build/faults -bin bin $(if $(BEFORE),-before '$(BEFORE)')
 
+# The long forms of what make test shows in short: what the disk may hold after
+# the power was cut, as many states as STATES says.
+STATES = 100000
+simulate:
+	POWERCUT_STATES=$(STATES) VAULT_TEST_CYCLES=100 go test -count=1 -timeout 60m -run 'PowerCut|AnErrorOf|Killing' ./secrets/vault ./confdb
+
 clean:
 	rm -rf bin build
 
-.PHONY: build install install-units use-kcm run test lint bench faults clean
+.PHONY: build install install-units use-kcm run test lint bench faults simulate clean

@@ -47,9 +47,9 @@ func TestAnErrorOfASyncIsTold(t *testing.T) {
 	} {
 		r := newRoot(t)
 		r.write(t, "/etc/sssd/sssd.conf", "[kcm]\nfd_limit = 100\n")
-		child := exec.Command(strace, "-f", "-qq", "-o", os.DevNull, "-e", "signal=none", "-e", "trace=fsync",
+		child := exec.Command(strace, "-f", "--seccomp-bpf", "-qq", "-o", os.DevNull, "-e", "signal=none", "-e", "trace=fsync",
 			"-e", "inject=fsync:error=EIO:when="+when, os.Args[0], "-test.run", "^TestFailingCommitter$", "-test.v")
-		child.Env = append(os.Environ(), failingRoot+"="+string(r))
+		child.Env = append(os.Environ(), failingRoot+"="+string(r), "GORACE=atexit_sleep_ms=0")
 		out, err := child.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)

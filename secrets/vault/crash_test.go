@@ -19,7 +19,7 @@ import (
 const childVariable = "VAULT_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	work := map[string]func(dir string) error{"write": writeForever, "rekey": rekeyForever, "commits": someCommits, "full": onAFullDisk, "syncs": onAFailingDisk}
+	work := map[string]func(dir string) error{"write": writeForever, "rekey": rekeyForever, "life": aLife, "full": onAFullDisk, "syncs": onAFailingDisk}
 	if name := os.Getenv(childVariable); name != "" {
 		if err := work[name](os.Args[len(os.Args)-1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -174,4 +175,56 @@ func TestAVaultMovesToACredential(t *testing.T) {
 	v.Close()
 	os.Remove(credential + ".old")
 	want(t, openTest(t, dir, opts).Hive("secrets"), 1, map[string]string{"a": "1"})
+}
+
+// TestTheKeyIsTakenAwayUnderARunningVault: what is open goes on. When the file
+// has to be opened again, the missing or wrong key is named, none is made, and
+// with the right one back everything is there.
+func TestTheKeyIsTakenAwayUnderARunningVault(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(t *testing.T, key string){
+		"removed": func(*testing.T, string) {},
+		"replaced": func(t *testing.T, key string) {
+			if err := os.WriteFile(key, bytes.Repeat([]byte("x"), masterLen), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"cut short": func(t *testing.T, key string) {
+			if err := os.WriteFile(key, []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			v := openTest(t, dir, unsynced())
+			h := v.Hive("kcm")
+			commit(t, h, 1, map[string][]byte{"a": []byte("1")})
+			key, safe := filepath.Join(dir, ".secrets.mkey"), filepath.Join(t.TempDir(), "safe")
+			if err := os.Rename(key, safe); err != nil {
+				t.Fatal(err)
+			}
+			take(t, key)
+			commit(t, h, 1, map[string][]byte{"b": []byte("2")})
+			want(t, h, 1, map[string]string{"a": "1", "b": "2"})
+
+			v.drop(v.file, errors.New("a write failed"))
+			err := h.Commit(ctx, 1, map[string][]byte{"c": []byte("3")})
+			if !errors.Is(err, ErrKey) {
+				t.Errorf("opened again: %v", err)
+			}
+			if _, err := h.Load(ctx, 1); !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), "secrets") {
+				t.Errorf("read again: %v", err)
+			}
+			if _, err := os.Stat(key); name == "removed" && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("another key was made: %v", err)
+			}
+			if err := os.Rename(safe, key); err != nil {
+				t.Fatal(err)
+			}
+			commit(t, h, 1, map[string][]byte{"d": []byte("4")})
+			want(t, h, 1, map[string]string{"a": "1", "b": "2", "d": "4"})
+		})
+	}
 }
