@@ -1,4 +1,4 @@
-# make run, make test, make build, make bench, make faults, make simulate, make install use-kcm: see README.md.
+# make run, make test, make build, make bench, make scale, make faults, make simulate, make install use-kcm: see README.md.
 VERSION := 0.1.0
 export CGO_ENABLED ?= 0
 GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd -X gosssd/layout.form=$(FORM)'
@@ -145,6 +145,11 @@ bench: build
 	go build -o build/bench ./tests/bench
 	build/bench -bin bin
 
+# 100 000 caches of 10 000 users, which takes some five minutes and needs root.
+scale: build
+	go build -o build/bench ./tests/bench
+	build/bench -bin bin -parts scale -only 'gosssd secrets,gosssd secdb'
+
 # BEFORE is the directory of an older build's programs, to be compared with.
 faults: build
 	tests/setup.sh
@@ -160,4 +165,4 @@ simulate:
 clean:
 	rm -rf bin build
 
-.PHONY: build install install-units use-kcm run test lint bench faults simulate clean
+.PHONY: build install install-units use-kcm run test lint bench scale faults simulate clean

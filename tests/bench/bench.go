@@ -113,22 +113,24 @@ func median(values []float64) float64 {
 
 // part is one of the comparisons.
 type part struct {
-	name string
-	run  func(*bench) error
+	name  string
+	run   func(*bench) error
+	asked bool // only if it is named
 }
 
 // parts in the order in which they are run: those that leave much behind in
 // the servers come last.
 func parts() []part {
 	return []part{
-		{"load", (*bench).loads},
-		{"calls", (*bench).systemCalls},
-		{"programs", func(b *bench) error { return b.programs(b.pick(30, 150)) }},
-		{"rested", (*bench).rested},
-		{"secrets", (*bench).secrets},
-		{"fill", (*bench).fill},
-		{"crowd", (*bench).crowd},
-		{"start", (*bench).starts},
+		{name: "load", run: (*bench).loads},
+		{name: "calls", run: (*bench).systemCalls},
+		{name: "programs", run: func(b *bench) error { return b.programs(b.pick(30, 150)) }},
+		{name: "rested", run: (*bench).rested},
+		{name: "secrets", run: (*bench).secrets},
+		{name: "fill", run: (*bench).fill},
+		{name: "crowd", run: (*bench).crowd},
+		{name: "start", run: (*bench).starts},
+		{name: "scale", run: (*bench).scale, asked: true},
 	}
 }
 
@@ -155,7 +157,7 @@ func (b *bench) run(chosen string) error {
 		b.note("memory when idle, MiB", s.name, s.idle)
 	}
 	for _, p := range parts() {
-		if chosen != "" && !slices.Contains(strings.Split(chosen, ","), p.name) {
+		if !slices.Contains(strings.Split(chosen, ","), p.name) && (chosen != "" || p.asked) {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "%s %s\n", time.Now().Format(time.TimeOnly), p.name)

@@ -45,18 +45,19 @@ max_uid_secrets = 0
 `
 
 func ours(bin, storage, what string) *server {
-	return &server{
+	s := &server{
 		name: "gosssd " + storage, what: what, durable: storage != "memory", replace: true, own: true,
 		socket: "var/run/" + kcmSocket, pids: []string{"run/sssd_kcm.pid", "run/sssd_secrets.pid"},
-		command: func(dir string) (*exec.Cmd, error) {
-			etc := filepath.Join(dir, "etc/sssd")
-			if err := os.MkdirAll(etc, 0o755); err != nil {
-				return nil, err
-			}
-			err := os.WriteFile(etc+"/sssd.conf", fmt.Appendf(nil, ourConf, storage), 0o600)
-			return exec.Command(filepath.Join(bin, "sssd"), "-i", "--logger=files", "--root", dir), err
-		},
 	}
+	s.command = func(dir string) (*exec.Cmd, error) {
+		etc := filepath.Join(dir, "etc/sssd")
+		if err := os.MkdirAll(etc, 0o755); err != nil {
+			return nil, err
+		}
+		err := os.WriteFile(etc+"/sssd.conf", append(fmt.Appendf(nil, ourConf, storage), s.conf...), 0o600)
+		return exec.Command(filepath.Join(bin, "sssd"), "-i", "--logger=files", "--root", dir), err
+	}
+	return s
 }
 
 const debianConf = `[sssd]

@@ -20,6 +20,9 @@ var scenarios = map[string]scenario{
 	"crowd":   makeCaches,
 	"secret":  secretWriting,
 
+	"populate": populating,
+	"scatter":  scattering,
+
 	"append":    appending,
 	"overwrite": overwriting,
 }

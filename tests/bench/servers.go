@@ -21,8 +21,9 @@ type server struct {
 	name    string
 	what    string // for the legend
 	durable bool
-	replace bool // it knows REPLACE
-	own     bool // one of ours
+	replace bool   // it knows REPLACE
+	own     bool   // one of ours
+	conf    string // more of its sssd.conf, where it is one of ours
 
 	// command starts it; its files belong into dir.
 	command func(dir string) (*exec.Cmd, error)
@@ -109,7 +110,11 @@ func (s *server) memory() float64 {
 	if len(pids) == 0 {
 		return 0
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pids[0]))
+	return residentMiB(pids[0])
+}
+
+func residentMiB(pid int) float64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}

@@ -113,6 +113,9 @@ func (b *bench) verdicts() []verdict {
 	v.atMost("memory after all users went idle: at most 12 MB", 12/1.048576, "memory after all users went idle, MiB")
 	v.atMost("a cold system answers within 60 ms", 60, "start of an empty system, ms")
 	v.atMostOf("kcm answers within 10 ms of its start", 10, "start of kcm alone, ms", "gosssd memory")
+	for _, what := range []string{"store, 1 client", "store, 4 clients", "scatter, 1 client", "store, 4 clients, while all is purged"} {
+		v.atMost("100 000 caches, "+what+": p99 at most 3 ms", 3, what+", p99, ms")
+	}
 	for _, program := range []string{"kinit", "kvno", "klist"} {
 		v.noMore(program+": at most 1.15 × a FILE cache", 1.15, program+", ms")
 	}

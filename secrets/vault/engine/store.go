@@ -15,8 +15,8 @@ import (
 // pieceEntries and pieceBytes bound what is brought into the database at once,
 // and so how long a change waits that meets it.
 const (
-	pieceEntries = 128
-	pieceBytes   = 128 << 10
+	pieceEntries = 32
+	pieceBytes   = 64 << 10
 )
 
 // prepare makes the journal ready for a change, and empties it for one that is
