@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -59,16 +60,26 @@ func (t *tool) look(kept caches, args []string) (contents, error) {
 		return x, nil // without sssd there are the tickets
 	}
 	defer m.Close()
+	found := false
+	find := func(uids []uint32) error {
+		return m.eachCache(uids, func(c kcm.Listed) {
+			if c.Name == name {
+				x.Listed, found = c, true
+			}
+		})
+	}
+	owner, _, _ := strings.Cut(name, ":")
+	if uid, err := strconv.ParseUint(owner, 10, 32); err == nil {
+		if err := find([]uint32{uint32(uid)}); err != nil || found {
+			return x, err
+		}
+	}
+	// Root made it for itself, or has given it away.
 	uids, err := m.ownersOr(nil)
 	if err != nil {
 		return x, err
 	}
-	// The owner is not told by the name where root has given the cache away.
-	return x, m.eachCache(uids, func(c kcm.Listed) {
-		if c.Name == name {
-			x.Listed = c
-		}
-	})
+	return x, find(uids)
 }
 
 // shownCache is the JSON of ccache show.
