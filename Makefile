@@ -156,10 +156,12 @@ faults: build
 	go build -o build/faults ./tests/faults
 	build/faults -bin bin $(if $(BEFORE),-before '$(BEFORE)')
 
-# The long forms of what make test shows in short: what the disk may hold after
-# the power was cut, as many states as STATES says.
+# The long forms of what make test shows in short: histories of clients, server
+# and disk, each by its seed, and what the disk may hold after the power was cut.
+HISTORIES = 100000
 STATES = 100000
 simulate:
+	SIMULATION_HISTORIES=$(HISTORIES) go test -count=1 -timeout 60m -v ./tests/simulation
 	POWERCUT_STATES=$(STATES) VAULT_TEST_CYCLES=100 go test -count=1 -timeout 60m -run 'PowerCut|AnErrorOf|Killing' ./secrets/vault ./confdb
 
 clean:

@@ -2,6 +2,7 @@ package kcm
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"gosssd/kcm/renewal"
 	"gosssd/linux"
 	"gosssd/responder"
+	"gosssd/responder/log"
 )
 
 // Server is the working part of the responder.
@@ -142,6 +144,14 @@ func (s *Server) lookAfterTickets(ctx context.Context) {
 func (s *Server) Serve(ctx context.Context, conn *responder.Conn) {
 	client := newSession(s, conn.Peer, conn.Log)
 	client.process = func() (*linux.Process, error) { return linux.PeerProcess(conn.UnixConn) }
+	client.serve(ctx, conn)
+}
+
+// Converse answers one client, as Serve does, over a connection that need not be
+// a socket: of its peer nothing can be asked but what the caller says.
+func (s *Server) Converse(ctx context.Context, conn stream, peer responder.Peer, logger *log.Logger) {
+	client := newSession(s, peer, logger)
+	client.process = func() (*linux.Process, error) { return nil, errors.ErrUnsupported }
 	client.serve(ctx, conn)
 }
 

@@ -1,0 +1,128 @@
+package simulation
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// histories is how many histories are tried; SIMULATION_HISTORIES asks for more.
+func histories(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("SIMULATION_HISTORIES")
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// fails reports whether a schedule leads to answers that cannot be right.
+func fails(t *testing.T, steps []step, planted fault) (history string, failed bool) {
+	t.Helper()
+	answers, trace := run(t, steps, planted)
+	return trace, !linearizable(answers)
+}
+
+// minimal leaves out steps as long as what is left fails.
+func minimal(t *testing.T, steps []step, planted fault) []step {
+	t.Helper()
+	for size := len(steps) / 2; size > 0; size /= 2 {
+		for at := 0; at+size <= len(steps); {
+			fewer := slices.Concat(steps[:at], steps[at+size:])
+			if _, failed := fails(t, fewer, planted); failed {
+				steps = fewer
+			} else {
+				at += size
+			}
+		}
+	}
+	return steps
+}
+
+// told writes a schedule that fails, and what came of it, for people.
+func told(t *testing.T, steps []step, planted fault) string {
+	t.Helper()
+	var b strings.Builder
+	steps = minimal(t, steps, planted)
+	for _, s := range steps {
+		fmt.Fprintln(&b, s)
+	}
+	history, _ := fails(t, steps, planted)
+	return b.String() + "what the clients saw:\n" + history
+}
+
+// TestEveryAnswerCanBeRight runs a schedule for each seed. SIMULATION_SEED has
+// one of them run alone.
+func TestEveryAnswerCanBeRight(t *testing.T) {
+	t.Parallel()
+	first, count := uint64(0), histories(t)
+	if text := os.Getenv("SIMULATION_SEED"); text != "" {
+		var err error
+		if first, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+		count = 1
+	}
+	answers := map[kind]int{}
+	for seed := first; seed < first+count; seed++ {
+		steps := schedule(seed)
+		history, _ := run(t, steps, none)
+		if !linearizable(history) {
+			t.Fatalf("SIMULATION_SEED=%d shows answers that cannot be right:\n%s", seed, told(t, steps, none))
+		}
+		for _, o := range history {
+			answers[o.Output.(answer).kind]++
+		}
+	}
+	t.Logf("%d histories: %d requests done, %d found no cache, %d refused, of %d it is unknown", count, answers[done], answers[missing], answers[refused], answers[unknown])
+	if count > 1 && (answers[done] == 0 || answers[missing] == 0 || answers[refused] == 0 || answers[unknown] == 0) {
+		t.Error("some kind of answer never came")
+	}
+}
+
+// TestTheSimulationFindsWhatIsPlanted is the control: a disk that does not keep
+// its word is found by few histories, and told by few steps.
+func TestTheSimulationFindsWhatIsPlanted(t *testing.T) {
+	t.Parallel()
+	for planted, name := range map[fault]string{
+		missingSync: "a missing sync", lostUpdate: "a lost update", staleRead: "a stale read", resurrected: "a destroyed cache is back",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(1000) {
+				steps := schedule(seed)
+				if _, failed := fails(t, steps, planted); !failed {
+					continue
+				}
+				least := minimal(t, steps, planted)
+				t.Logf("seed %d, %d steps:\n%s", seed, len(least), told(t, least, planted))
+				if len(least) > 12 {
+					t.Errorf("%d steps are left of %d", len(least), length)
+				}
+				if _, failed := fails(t, least, none); failed {
+					t.Error("what is left fails without the fault too")
+				}
+				return
+			}
+			t.Error("it is not found")
+		})
+	}
+}
+
+// TestASeedMakesTheSameHistory: what is found once is found again.
+func TestASeedMakesTheSameHistory(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(60) {
+		_, first := run(t, schedule(seed), none)
+		if _, second := run(t, schedule(seed), none); first != second {
+			t.Errorf("seed %d:\n%s\nand then\n%s", seed, first, second)
+		}
+	}
+}
