@@ -94,6 +94,7 @@ func (t *tool) command() *cobra.Command {
 		rootOnly(t.statusCommand()),
 		rootOnly(t.metricsCommand()),
 		rootOnly(t.topCommand()),
+		t.explainCommand(),
 		rootOnly(t.restartCommand()),
 		rootOnly(t.debugLevelCommand()),
 		t.configCheckCommand(),
