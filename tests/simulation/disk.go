@@ -12,17 +12,6 @@ import (
 	"gosssd/kcm"
 )
 
-// fault is what is planted in a disk, for the simulation to find.
-type fault int
-
-const (
-	none        fault = iota
-	missingSync       // a change is acknowledged before it is durable
-	lostUpdate        // a change is acknowledged and not made, now and then
-	staleRead         // what is loaded lacks the last change
-	resurrected       // what was deleted is there again after a restart
-)
-
 // verdict is what the schedule has the disk do with a change.
 type verdict int
 
@@ -45,17 +34,6 @@ type fullError struct{}
 func (fullError) Error() string { return "no space left on device" }
 func (fullError) Full() bool    { return true }
 
-// records are those of each user.
-type records map[uint32]map[string][]byte
-
-func (r records) clone() records {
-	all := records{}
-	for uid, some := range r {
-		all[uid] = maps.Clone(some)
-	}
-	return all
-}
-
 // pending is a change that waits for its verdict.
 type pending struct {
 	uid     uint32
@@ -63,22 +41,24 @@ type pending struct {
 	verdict chan verdict
 }
 
+// medium is what changes are kept in.
+type medium interface {
+	open() error
+	close() error
+	owners() ([]uint32, error)
+	load(uid uint32) (map[string][]byte, error)
+	apply(uid uint32, changes map[string][]byte) error
+	// crash leaves what is there after the process was killed and the power cut.
+	crash() error
+}
+
 // disk outlives the processes that write to it. A change waits on it until the
 // schedule decides what becomes of it.
 type disk struct {
-	planted fault
-
 	mu       sync.Mutex
-	now      records
-	durable  records // as it will be after the power was cut
-	before   map[uint32]map[string][]byte
+	medium   medium
 	waiting  []*pending
 	failLoad bool
-	count    int
-}
-
-func newDisk(planted fault) *disk {
-	return &disk{planted: planted, now: records{}, durable: records{}, before: map[uint32]map[string][]byte{}}
 }
 
 // decide ends the wait of a change, and reports whether there was one.
@@ -95,44 +75,20 @@ func (d *disk) decide(which int, v verdict) bool {
 	return true
 }
 
-// apply makes a change. The caller holds mu.
-func (d *disk) apply(uid uint32, changes map[string][]byte) {
-	d.count++
-	if d.planted == lostUpdate && d.count%3 == 0 {
-		return
-	}
-	if d.planted == missingSync {
-		d.durable = d.now.clone() // what was written before
-	}
-	d.before[uid] = maps.Clone(d.now[uid])
-	if d.now[uid] == nil {
-		d.now[uid] = map[string][]byte{}
-	}
-	for key, value := range changes {
-		switch {
-		case value != nil:
-			d.now[uid][key] = bytes.Clone(value)
-		case d.planted != resurrected || d.count%2 == 0:
-			delete(d.now[uid], key)
-		}
-	}
-	if d.planted != missingSync {
-		d.durable = d.now.clone()
-	}
-}
-
 // crash cuts the power: of each change that waits, the disk has all or nothing.
-func (d *disk) crash(kept func() bool) {
+func (d *disk) crash(kept func() bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range d.waiting {
 		if kept() {
-			d.apply(p.uid, p.changes)
+			if err := d.medium.apply(p.uid, p.changes); err != nil {
+				return err
+			}
 		}
 		close(p.verdict)
 	}
 	d.waiting = nil
-	d.now = d.durable.clone()
+	return d.medium.crash()
 }
 
 // process is a disk as one process has it open.
@@ -146,14 +102,7 @@ var _ kcm.Store = process{}
 func (p process) Owners(context.Context) ([]uint32, error) {
 	p.disk.mu.Lock()
 	defer p.disk.mu.Unlock()
-	var owners []uint32
-	for uid, all := range p.disk.now {
-		if len(all) > 0 {
-			owners = append(owners, uid)
-		}
-	}
-	slices.Sort(owners)
-	return owners, nil
+	return p.disk.medium.owners()
 }
 
 func (p process) Load(_ context.Context, uid uint32, each func(key string, value []byte) error) error {
@@ -166,9 +115,9 @@ func (p process) Load(_ context.Context, uid uint32, each func(key string, value
 		p.disk.failLoad = false
 		return errDisk
 	}
-	all := p.disk.now[uid]
-	if p.disk.planted == staleRead && p.disk.before[uid] != nil {
-		all = p.disk.before[uid]
+	all, err := p.disk.medium.load(uid)
+	if err != nil {
+		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if err := each(key, bytes.Clone(all[key])); err != nil {
@@ -194,7 +143,9 @@ func (p process) Commit(_ context.Context, uid uint32, changes map[string][]byte
 	p.disk.mu.Lock()
 	defer p.disk.mu.Unlock()
 	if v == made || v == failedAndMade {
-		p.disk.apply(uid, changes)
+		if err := p.disk.medium.apply(uid, changes); err != nil {
+			return err
+		}
 	}
 	switch v {
 	case made:

@@ -26,7 +26,7 @@ func histories(t *testing.T) uint64 {
 // fails reports whether a schedule leads to answers that cannot be right.
 func fails(t *testing.T, steps []step, planted fault) (history string, failed bool) {
 	t.Helper()
-	answers, trace := run(t, steps, planted)
+	answers, trace := run(t, steps, newMemory(planted))
 	return trace, !linearizable(answers)
 }
 
@@ -73,7 +73,7 @@ func TestEveryAnswerCanBeRight(t *testing.T) {
 	answers := map[kind]int{}
 	for seed := first; seed < first+count; seed++ {
 		steps := schedule(seed)
-		history, _ := run(t, steps, none)
+		history, _ := run(t, steps, newMemory(none))
 		if !linearizable(history) {
 			t.Fatalf("SIMULATION_SEED=%d shows answers that cannot be right:\n%s", seed, told(t, steps, none))
 		}
@@ -84,6 +84,23 @@ func TestEveryAnswerCanBeRight(t *testing.T) {
 	t.Logf("%d histories: %d requests done, %d found no cache, %d refused, of %d it is unknown", count, answers[done], answers[missing], answers[refused], answers[unknown])
 	if count > 1 && (answers[done] == 0 || answers[missing] == 0 || answers[refused] == 0 || answers[unknown] == 0) {
 		t.Error("some kind of answer never came")
+	}
+}
+
+// TestEveryAnswerOfTheVaultCanBeRight is the same with the product's own files: each
+// process opens what the one before has left when it was killed.
+func TestEveryAnswerOfTheVaultCanBeRight(t *testing.T) {
+	t.Parallel()
+	for seed := range max(10, histories(t)/50) {
+		medium := &files{base: t.TempDir()}
+		_, trace := run(t, schedule(seed), newMemory(none))
+		answers, same := run(t, schedule(seed), medium)
+		if !linearizable(answers) {
+			t.Fatalf("seed %d shows answers that cannot be right:\n%s", seed, same)
+		}
+		if same != trace {
+			t.Errorf("seed %d: a store in memory makes\n%s\nthe vault\n%s", seed, trace, same)
+		}
 	}
 }
 
@@ -120,8 +137,8 @@ func TestTheSimulationFindsWhatIsPlanted(t *testing.T) {
 func TestASeedMakesTheSameHistory(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(60) {
-		_, first := run(t, schedule(seed), none)
-		if _, second := run(t, schedule(seed), none); first != second {
+		_, first := run(t, schedule(seed), newMemory(none))
+		if _, second := run(t, schedule(seed), newMemory(none)); first != second {
 			t.Errorf("seed %d:\n%s\nand then\n%s", seed, first, second)
 		}
 	}

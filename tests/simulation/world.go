@@ -137,9 +137,10 @@ type caller struct {
 }
 
 // run plays a schedule and returns what the clients have seen.
-func run(t *testing.T, steps []step, planted fault) (history []porcupine.Operation, trace string) {
+func run(t *testing.T, steps []step, medium medium) (history []porcupine.Operation, trace string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, planted)
+		w := newWorld(t, medium)
 		for _, s := range steps {
 			w.play(s)
 			w.rest()
@@ -150,14 +151,17 @@ func run(t *testing.T, steps []step, planted fault) (history []porcupine.Operati
 	return history, trace
 }
 
-func newWorld(t *testing.T, planted fault) *world {
+func newWorld(t *testing.T, medium medium) *world {
 	conf, err := confdb.NewSnapshot(confdb.Schema(kcm.Descriptor().Sections), map[string]map[string]string{"kcm": {
 		"system_bus": "false", "purge_expired_grace": "0", "ccache_storage": "secdb",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, disk: newDisk(planted), conf: conf, random: rand.NewChaCha8([32]byte{1})}
+	w := &world{t: t, disk: &disk{medium: medium}, conf: conf, random: rand.NewChaCha8([32]byte{1})}
+	if err := medium.open(); err != nil {
+		t.Fatal(err)
+	}
 	w.start()
 	return w
 }
@@ -353,11 +357,14 @@ func (w *world) stop(bits uint64) {
 		_ = conn.Close()
 		w.rest()
 	}
-	w.disk.crash(func() bool {
+	err := w.disk.crash(func() bool {
 		kept := bits&1 == 1
 		bits >>= 1
 		return kept
 	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	w.asked.Wait()
 	w.served.Wait()
 	if err := w.server.Close(); err != nil {
@@ -377,6 +384,9 @@ func (w *world) end() {
 		}
 	}
 	w.stop(0)
+	if err := w.disk.medium.close(); err != nil {
+		w.t.Error(err)
+	}
 }
 
 func (w *world) settle() {
