@@ -1,4 +1,4 @@
-# make run, make test, make build, make bench, make scale, make faults, make simulate, make install use-kcm: see README.md.
+# make run, make test, make build, make bench, make scale, make faults, make histories, make hostile, make simulate, make install use-kcm: see README.md.
 VERSION := 0.1.0
 export CGO_ENABLED ?= 0
 GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd -X gosssd/layout.form=$(FORM)'
@@ -164,7 +164,15 @@ simulate:
 	SIMULATION_HISTORIES=$(HISTORIES) go test -count=1 -timeout 60m -v ./tests/simulation
 	POWERCUT_STATES=$(STATES) VAULT_TEST_CYCLES=100 go test -count=1 -timeout 60m -run 'PowerCut|AnErrorOf|Killing' ./secrets/vault ./confdb
 
+# Real programs under CYCLES faults, their clients' histories checked; hostile
+# clients on new servers. Both fail where a promise is not kept, and need root.
+CYCLES = 500
+histories hostile: build
+	tests/setup.sh
+	go build -o build/faults ./tests/faults
+	build/faults -bin bin -parts $@ -cycles $(CYCLES)
+
 clean:
 	rm -rf bin build
 
-.PHONY: build install install-units use-kcm run test lint bench scale faults simulate clean
+.PHONY: build install install-units use-kcm run test lint bench scale faults histories hostile simulate clean

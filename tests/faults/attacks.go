@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +38,17 @@ var attacks = []attack{
 	{name: "the same, who connect again as fast as they can", key: "reconnect", users: 3, fresh: true},
 }
 
+// hostile are attacks of which each meets servers that have just started, so that
+// their memory can be compared with what it was before.
+var hostile = []attack{
+	{name: "500 connections with half-sent frames of 10 MiB", key: "half500"},
+	{name: "3000 idle connections", key: "idle3000"},
+	{name: "frames that are announced with 4 GiB, again and again", key: "announced"},
+	{name: "100 connections that do not read replies of 9 MiB", key: "unread"},
+	{name: "8 connections that ask as fast as they can", key: "flood"},
+	{name: "the same by two users", key: "flood", users: 2},
+}
+
 // attacker is one user's process. Its connections end with it.
 type attacker struct {
 	task
@@ -63,6 +75,15 @@ func (a *attacker) run() {
 	case "half":
 		whole := frame(protocol.OpResolve, protocol.AppendName(nil, strings.Repeat("n", 10<<20-8)))
 		a.each(100, whole[:len(whole)-10], false)
+	case "half500":
+		whole := frame(protocol.OpResolve, protocol.AppendName(nil, strings.Repeat("n", 10<<20-8)))
+		a.each(500, whole[:len(whole)/2], false)
+	case "idle3000":
+		a.each(3000, nil, false)
+	case "announced":
+		a.announce()
+	case "flood":
+		a.flood(8)
 	case "silent":
 		a.each(40, frame(protocol.OpResolve, protocol.AppendName(nil, strings.Repeat("n", 9<<20))), true)
 	case "unread":
@@ -238,4 +259,51 @@ func (a *attacker) hold(pause time.Duration) {
 	lost.Lock()
 	defer lost.Unlock()
 	a.said = fmt.Sprintf("connected again %d times", times)
+}
+
+// announce says that four GiB follow, sends a little of them, and does it again
+// wherever the connection is taken from it.
+func (a *attacker) announce() {
+	var all sync.WaitGroup
+	var times atomic.Int64
+	for range 50 {
+		all.Go(func() {
+			for !a.stopped() {
+				c, err := net.Dial("unix", a.Socket)
+				if err != nil {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				_ = c.SetDeadline(time.Now().Add(time.Second))
+				_, _ = c.Write([]byte("\xff\xff\xff\xff\x02\x00\x00\x01and so on"))
+				_, _ = c.Read(make([]byte, 8))
+				_ = c.Close()
+				times.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	a.said = fmt.Sprintf("announced %d times", times.Load())
+}
+
+// flood asks over some connections, without a pause.
+func (a *attacker) flood(connections int) {
+	var all sync.WaitGroup
+	var times atomic.Int64
+	for i := range connections {
+		all.Go(func() {
+			c := a.client()
+			defer func() { _ = c.Close() }()
+			name := fmt.Sprintf("%d:%d", os.Getuid(), i)
+			_ = c.Initialize(name, principal("g"))
+			for !a.stopped() {
+				if _, err := c.Call(protocol.OpGetPrincipal, protocol.AppendName(nil, name)); err != nil {
+					_ = c.Close()
+				}
+				times.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	a.said = fmt.Sprintf("%d requests", times.Load())
 }

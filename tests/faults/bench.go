@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"gosssd/kcm/protocol"
@@ -21,7 +22,8 @@ const (
 
 // usersOf is the first user of an attack.
 func usersOf(key string) uint32 {
-	return greedyUser + 10*uint32(slices.IndexFunc(attacks, func(a attack) bool { return a.key == key }))
+	all := slices.Concat(attacks, hostile)
+	return greedyUser + 10*uint32(slices.IndexFunc(all, func(a attack) bool { return a.key == key }))
 }
 
 // window is how long an attack lasts.
@@ -32,8 +34,14 @@ const rest = 60 * time.Second
 
 // bench is one run.
 type bench struct {
-	dir   string
-	only  string
+	dir  string
+	only string
+
+	onlySide  string
+	cycles    int
+	storage   string // of histories
+	histories []historyRow
+
 	sides []*side
 
 	mu      sync.Mutex
@@ -43,6 +51,7 @@ type bench struct {
 	began    time.Time
 	load     string // of the machine at the beginning
 	attacked []attackRow
+	hostiles []*hostileRow
 	reloads  []reloadRow
 	faults   []faultRow
 }
@@ -82,6 +91,7 @@ func (b *bench) stopAll() {
 	defer b.mu.Unlock()
 	for _, s := range b.servers {
 		s.stop()
+		_ = syscall.Unmount(s.data(), syscall.MNT_DETACH) // of those that have a small disk
 	}
 }
 
@@ -93,6 +103,9 @@ func (b *bench) run(parts string) error {
 	var failed error
 	if strings.Contains(parts, "attacks") {
 		for _, sd := range b.sides {
+			if sd.heimdal {
+				continue
+			}
 			s, err := b.start(sd, options{})
 			if err != nil {
 				return err
@@ -100,6 +113,12 @@ func (b *bench) run(parts string) error {
 			attacked = append(attacked, s)
 		}
 		failed = b.runAttacks(attacked)
+	}
+	if strings.Contains(parts, "histories") {
+		failed = errors.Join(failed, b.runHistories(b.cycles))
+	}
+	if strings.Contains(parts, "hostile") {
+		failed = errors.Join(failed, b.runHostile())
 	}
 	rested := time.After(rest)
 	if strings.Contains(parts, "faults") {
@@ -146,7 +165,7 @@ func (b *bench) runAttacks(servers []*server) (failed error) {
 
 func (b *bench) attack(s *server, a attack) (report, error) {
 	t := task{Do: a.key, Socket: s.socket()}
-	if !s.debian {
+	if !s.debian && !s.heimdal {
 		t.Secrets = s.dir + "/var/run/secrets.socket"
 	}
 	var watched report
@@ -168,7 +187,7 @@ func (b *bench) attack(s *server, a attack) (report, error) {
 	if a.users > 0 {
 		time.Sleep(window / 4) // until they are all connected
 	}
-	honest, err := hire(honestUser, task{Socket: t.Socket, Fresh: a.fresh})
+	honest, err := hire(honestUser, task{Socket: t.Socket, Fresh: a.fresh, OneByOne: s.heimdal})
 	if err != nil {
 		return report{}, err
 	}

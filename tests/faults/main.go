@@ -1,10 +1,10 @@
-// Command faults lays faults on three servers of the KCM protocol: sssd_kcm of
-// this build, that of an older build, and SSSD's own as Debian packages it. It
+// Command faults lays faults on servers of the KCM protocol: sssd_kcm of this
+// build, that of an older build, SSSD's own and Heimdal's as Debian packages them. It
 // prints what their clients saw, what was lost, whether it went on by itself
 // and what the administrator reads, and how much memory and how much of the
 // others' time one user could take.
 //
-//	faults [-bin DIR] [-before DIR] [-parts attacks,faults] [-o TABLE.md]
+//	faults [-bin DIR] [-before DIR] [-parts attacks,hostile,faults,histories] [-o TABLE.md]
 //
 // It needs root: it works in a mount namespace of its own and is the clients of
 // several users. Nothing outside its temporary directory is changed.
@@ -54,13 +54,16 @@ func inside(args []string) (err error) {
 	bin := set.String("bin", "bin", "where the programs of this build are")
 	before := set.String("before", "", "where the programs of an older build are; none: it is left out")
 	tests := set.String("tests", "tests", "the directory of overlay.sh")
-	parts := set.String("parts", "attacks,faults", "what to run")
+	parts := set.String("parts", "attacks,hostile,faults", "what to run; histories only if it is named")
 	only := set.String("only", "", "only attacks and faults whose names contain this")
+	onlySide := set.String("side", "", "of histories and hostile clients, only the servers whose names contain this")
+	cycles := set.Int("cycles", 500, "how many faults the part histories lays on a server")
+	storage := set.String("storage", "secrets", "ccache_storage of our servers in histories; memory loses caches, which must be found")
 	table := set.String("o", "", "write the tables here too")
 	if err := set.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{only: *only}
+	b := &bench{only: *only, onlySide: *onlySide, cycles: *cycles, storage: *storage}
 	if b.dir, err = os.MkdirTemp("", "gosssd-faults-"); err != nil {
 		return err
 	}
@@ -101,17 +104,26 @@ func sides(bin, before, tests string) ([]*side, error) {
 		}
 		all = append(all, s)
 	}
-	tree, err := filepath.Abs(filepath.Join(tests, "../build/sssd"))
-	if err != nil {
-		return nil, err
+	for _, peer := range []*side{
+		{name: "SSSD", debian: true, tree: "sssd", version: "sssd-kcm"},
+		{name: "Heimdal", heimdal: true, tree: "heimdal", version: "heimdal-kcm"},
+	} {
+		tree, err := filepath.Abs(filepath.Join(tests, "../build", peer.tree))
+		if err != nil {
+			return nil, err
+		}
+		packages, err := os.ReadFile(tree + "/packages")
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "SKIPPED: %s, which tests/setup.sh unpacks: %v\n", peer.name, err)
+			continue
+		}
+		_, version, _ := strings.Cut(string(packages), "\n"+peer.version+" ")
+		peer.version, _, _ = strings.Cut(version, "\n")
+		peer.tree = tree
+		if peer.overlay, err = filepath.Abs(filepath.Join(tests, "overlay.sh")); err != nil {
+			return nil, err
+		}
+		all = append(all, peer)
 	}
-	packages, err := os.ReadFile(tree + "/packages")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "SKIPPED: SSSD's sssd_kcm, which tests/setup.sh unpacks:", err)
-		return all, nil
-	}
-	_, version, _ := strings.Cut(string(packages), "\nsssd-kcm ")
-	version, _, _ = strings.Cut(version, "\n")
-	overlay, err := filepath.Abs(filepath.Join(tests, "overlay.sh"))
-	return append(all, &side{name: "SSSD", version: version, debian: true, overlay: overlay, tree: tree}), err
+	return all, nil
 }

@@ -22,6 +22,7 @@ type side struct {
 	name, version string
 	bin           string // ours: where its programs are
 	debian        bool
+	heimdal       bool   // Heimdal's kcm, which has nothing on disk
 	overlay, tree string // of Debian's
 }
 
@@ -42,7 +43,7 @@ type options struct {
 }
 
 func (s *server) socket() string {
-	if s.debian {
+	if s.debian || s.heimdal {
 		return s.dir + "/run/.heim_org.h5l.kcm-socket"
 	}
 	return s.dir + "/var/run/.heim_org.h5l.kcm-socket"
@@ -88,7 +89,7 @@ func (sd *side) start(dir string, o options) (*server, error) {
 		if err := s.starter.listen(); err != nil {
 			return nil, err
 		}
-	} else if err := s.startOurs(); err != nil {
+	} else if err := s.startProgram(); err != nil {
 		return nil, err
 	}
 	if took := s.await(20*time.Second, s.answers); took < 0 {
@@ -98,6 +99,17 @@ func (sd *side) start(dir string, o options) (*server, error) {
 	return s, nil
 }
 
+func (s *server) startProgram() error {
+	if s.heimdal {
+		return s.run(exec.Command(s.overlay, s.tree, "sh", "-euc", heimdalStart, s.dir))
+	}
+	return s.startOurs()
+}
+
+const heimdalStart = `
+mount --bind "$0/run" /run
+exec /usr/sbin/kcm --config-file=/dev/null`
+
 // startOurs starts sssd, from a copy of its programs that a fault may remove.
 func (s *server) startOurs() error {
 	for _, program := range []string{"sssd", "sssd_kcm", "sssd_secrets"} {
@@ -105,7 +117,11 @@ func (s *server) startOurs() error {
 			return err
 		}
 	}
-	s.process = exec.Command(s.dir+"/bin/sssd", "-i", "--logger=files", "--root", s.dir)
+	return s.run(exec.Command(s.dir+"/bin/sssd", "-i", "--logger=files", "--root", s.dir))
+}
+
+func (s *server) run(cmd *exec.Cmd) error {
+	s.process = cmd
 	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	output, err := os.OpenFile(s.dir+"/var/log/sssd/output", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -178,10 +194,17 @@ func connect(uid uint32, socket string) (conn net.Conn, err error) {
 
 // pid is the process of a responder, "sssd_kcm" or "sssd_secrets", or 0.
 func (s *server) pid(program string) int {
-	if s.debian {
-		if program == "sssd_kcm" {
-			return s.starter.pid()
+	switch {
+	case program == "sssd_kcm" && s.debian:
+		return s.starter.pid()
+	case program == "sssd_kcm" && s.heimdal:
+		select {
+		case <-s.ended:
+			return 0
+		default:
+			return s.process.Process.Pid
 		}
+	case s.debian || s.heimdal:
 		return 0
 	}
 	var pid int
@@ -244,7 +267,7 @@ func (s *server) restart() error {
 		s.starter = &starter{s: s}
 		return s.starter.listen()
 	}
-	return s.startOurs()
+	return s.startProgram()
 }
 
 // log is what the administrator can read, from a place on.

@@ -15,12 +15,18 @@ func (b *bench) tables() string {
 	fmt.Fprintf(&t, "Made on %s in %v; %s. Load %s at the beginning, %s at the end.\n",
 		b.began.Format("2006-01-02"), time.Since(b.began).Round(time.Second), machine(), b.load, strings.Join(strings.Fields(string(load))[:3], " "))
 	for _, s := range b.sides {
-		if s.debian {
-			fmt.Fprintf(&t, "SSSD is sssd-kcm %s of Debian.\n", s.version)
+		if s.version != "" {
+			fmt.Fprintf(&t, "%s is version %s of Debian.\n", s.name, s.version)
 		}
 	}
 	if len(b.attacked) > 0 {
 		b.tableOfAttacks(&t)
+	}
+	if len(b.histories) > 0 {
+		b.tableOfHistories(&t)
+	}
+	if len(b.hostiles) > 0 {
+		b.tableOfHostile(&t)
 	}
 	if len(b.faults) > 0 {
 		t.WriteString("\n## Faults\n\n| Fault | Server | What clients saw | Lost | Resumed by itself | What the administrator reads |\n|---|---|---|---|---|---|\n")
