@@ -2,6 +2,7 @@ package tests
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -55,6 +56,7 @@ func TestJSONIsWhatTheSchemaSays(t *testing.T) {
 	of, commands := schemas(t)
 	s := newSystem(t, kept("secdb")+"[kcm/socket pod]\npath = /run/pod\nuser = 20001\n").start()
 	me, c := user(os.Getuid()), s.kcm()
+	s.ctl(me, "", "debug-level", "9", "--kcm")
 	alice := principal("alice")
 	now := uint32(time.Now().Unix())
 	if err := c.Initialize("", alice); err != nil {
@@ -67,7 +69,10 @@ func TestJSONIsWhatTheSchemaSays(t *testing.T) {
 		}
 	}
 	s.ctl(me, "x", "secrets", "set", "a-secret")
-	arguments := map[string][]string{"config-check": {"-c", s.path("/etc/sssd/wrong.conf")}}
+	arguments := map[string][]string{
+		"config-check": {"-c", s.path("/etc/sssd/wrong.conf")},
+		"analyze":      {"--user", fmt.Sprint(os.Getuid())},
+	}
 	s.write("/etc/sssd/wrong.conf", "[kcm]\nno_option = 1\n[nss]\nx = 1\n", 0o600)
 	for _, command := range commands {
 		args := append(strings.Fields(command), "-j")

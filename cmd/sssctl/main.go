@@ -101,6 +101,7 @@ func (t *tool) command() *cobra.Command {
 		t.configShowCommand(),
 		rootOnly(t.logsRemoveCommand()),
 		rootOnly(t.logsFetchCommand()),
+		rootOnly(t.analyzeCommand()),
 		t.ccacheCommand(),
 		rootOnly(t.importCommand()),
 		t.secretsCommand(),
