@@ -126,13 +126,15 @@ func writeProgram(path string, text []byte, mode os.FileMode) error {
 
 // system is one sssd with its responders below a root of its own.
 type system struct {
-	t    testing.TB
-	form layout.Layout
-	root string
-	bin  string   // where its programs are
-	args []string // of sssd, besides --root
-	env  []string // that points clients at it
-	more []string // of sssd's environment
+	t     testing.TB
+	form  layout.Layout
+	root  string
+	bin   string   // where its programs are
+	args  []string // of sssd, besides --root
+	env   []string // that points clients at it
+	more  []string // of sssd's environment
+	wrap  []string // a program, with its arguments, that is to execute sssd
+	known known    // secrets that no log may show
 
 	sssd   *exec.Cmd
 	ended  chan struct{} // closed when sssd has ended
@@ -161,6 +163,9 @@ func newSystemOf(t testing.TB, form layout.Layout, conf string) *system {
 	}
 	t.Cleanup(func() {
 		s.stop()
+		for _, leak := range s.leaks() {
+			t.Error(leak)
+		}
 		if t.Failed() {
 			s.dumpLogs()
 		}
@@ -201,7 +206,8 @@ func (s *system) start() *system {
 	}
 	output := &bytes.Buffer{}
 	s.output = output
-	s.sssd = exec.Command(s.bin+"/"+s.form.Monitor, append(s.args, "--root", s.root)...)
+	argv := slices.Concat(s.wrap, []string{s.bin + "/" + s.form.Monitor}, s.args, []string{"--root", s.root})
+	s.sssd = exec.Command(argv[0], argv[1:]...)
 	if os.Getenv("CONFINED") != "" {
 		s.sssd = confinedCommand(s.sssd.Args)
 	}
