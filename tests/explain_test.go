@@ -330,7 +330,15 @@ func TestExplainSaysWhatMendsEachBrokenSetUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}}
-	for _, b := range append(append(clients, services...), disk) {
+	damage := brokenSetup{name: "the caches of a user are damaged", see: func(s *system, text string) {
+		expect(t, text, "get tickets with kinit")
+		s.sh(sufferer, `echo secret | kinit alice >/dev/null`)
+	}, harm: func(s *system) {
+		s.kill(syscall.SIGTERM)
+		spoil(t, s.vault(vaults["secrets"]), "kcm", uint32(sufferer))
+		s.start()
+	}}
+	for _, b := range append(append(clients, services...), disk, damage) {
 		order = append(order, b.name)
 	}
 	t.Run("set-ups", func(t *testing.T) {
@@ -346,6 +354,12 @@ func TestExplainSaysWhatMendsEachBrokenSetUp(t *testing.T) {
 			t.Parallel()
 			suffer(t, newSystem(t, ""), services)
 		})
+		t.Run("damage", func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t, storedIn("secrets")).start()
+			s.sh(sufferer, `echo secret | kinit alice; kvno -q host/server.example.test; kvno -q host/other.example.test`)
+			suffer(t, s, []brokenSetup{damage})
+		})
 		t.Run("disk", func(t *testing.T) {
 			t.Parallel()
 			s := newSystem(t, "")
@@ -359,6 +373,22 @@ func TestExplainSaysWhatMendsEachBrokenSetUp(t *testing.T) {
 	})
 	if !t.Failed() {
 		compareExplained(t, order, told)
+	}
+}
+
+// TestExplainKnowsASocketOfAnotherPath, also for a user who may not read where it
+// is configured to be.
+func TestExplainKnowsASocketOfAnotherPath(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	needRealm(t)
+	s := newSystem(t, "[kcm]\nsocket_path = /run/other.sock\n").start()
+	s.edit(s.path(kcmSocketPath), s.path("/run/other.sock"))
+	s.sh(sufferer, `echo secret | kinit alice`)
+	for _, b := range []brokenSetup{{by: sufferer}, {by: 0}} {
+		if all, code := s.explained(b); code != 0 {
+			t.Errorf("uid %d: %s", b.by, explain.Text(all))
+		}
 	}
 }
 

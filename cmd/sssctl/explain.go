@@ -19,6 +19,7 @@ import (
 	"gosssd/cmd/sssctl/output"
 	"gosssd/confdb"
 	"gosssd/kcm"
+	"gosssd/kcm/client"
 	"gosssd/kdc/profile"
 	"gosssd/layout"
 	"gosssd/responder"
@@ -94,9 +95,7 @@ func (t *tool) scene(of string) (*explain.Scene, error) {
 		s.Of = &explain.User{UID: uid, Name: cmp.Or(userName(uid), strconv.FormatUint(uint64(uid), 10)), Self: uid == uint32(os.Geteuid())}
 	}
 	s.Krb5 = explain.ReadKrb5(t.krb5Files(), os.Getenv, uid, userName(uid))
-	looking, cancel := context.WithTimeout(context.Background(), probeTime)
-	s.Socket = explain.LookAtSocket(looking, t.socketOrDefault(), t.ownerOfRoot(), kcm.Descriptor().Probe.Try)
-	cancel()
+	s.Socket = t.lookAtSocket(s.Krb5.Socket.Value)
 	if !own {
 		ctx, cancel := context.WithTimeout(context.Background(), callTime)
 		defer cancel()
@@ -105,7 +104,7 @@ func (t *tool) scene(of string) (*explain.Scene, error) {
 		}
 	}
 	if s.Of != nil && s.Socket.Connect == nil && s.Socket.Stat == nil && s.Socket.Answer == nil {
-		s.Of.Caches, s.Of.Err = t.cachesOf(s.Of, own)
+		s.Of.Caches, s.Of.Err = t.cachesOf(s.Of, own, s.Socket.Path)
 	}
 	return s, nil
 }
@@ -132,13 +131,25 @@ func (t *tool) krb5Files() []string {
 	return files
 }
 
-// socketOrDefault is kcmSocket; those who may not read the configuration get
-// the default.
-func (t *tool) socketOrDefault() string {
-	if path, err := t.kcmSocket(); err == nil {
-		return path
+// lookAtSocket looks at the server's socket. Those who may not read the
+// configuration look where krb5.conf says, and where nobody answers there, at the
+// default.
+func (t *tool) lookAtSocket(ofClients string) explain.Socket {
+	look := func(path string) explain.Socket {
+		ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+		defer cancel()
+		return explain.LookAtSocket(ctx, path, t.ownerOfRoot(), kcm.Descriptor().Probe.Try)
 	}
-	return t.root.Path(kcm.Descriptor().Socket)
+	path, err := t.kcmSocket()
+	if err == nil {
+		return look(path)
+	}
+	if ofClients != "" {
+		if s := look(ofClients); s.Stat == nil && s.Connect == nil && s.Answer == nil {
+			return s
+		}
+	}
+	return look(t.root.Path(kcm.Descriptor().Socket))
 }
 
 // systemdHolds reports whether systemd holds the sockets, as far as the caller may
@@ -153,35 +164,34 @@ func (t *tool) systemdHolds() bool {
 }
 
 // cachesOf reads the caches of a user; own of the caller.
-func (t *tool) cachesOf(u *explain.User, own bool) (list []explain.Cache, err error) {
-	err = t.withCaches(func(kept caches) error {
-		if own {
-			mine, err := kept.mine()
-			for _, x := range mine {
-				list = append(list, ticketsIn(x))
-			}
-			return err
-		}
-		m, err := t.openMover()
-		if err != nil {
-			return err
-		}
-		defer m.Close()
-		var problems []error
-		err = m.eachCache([]uint32{u.UID}, func(l kcm.Listed) {
-			x, err := kept.read(l.Name)
-			if gone, ok := errors.AsType[exit](err); ok && gone.code == exitNoSuch {
-				return // it was destroyed meanwhile, or has no principal yet
-			} else if err != nil {
-				problems = append(problems, err)
-				return
-			}
-			x.Listed = l
+func (t *tool) cachesOf(u *explain.User, own bool, socket string) (list []explain.Cache, err error) {
+	kept := caches{client.New(socket, moveTime)}
+	defer func() { _ = kept.Close() }()
+	if own {
+		mine, err := kept.mine()
+		for _, x := range mine {
 			list = append(list, ticketsIn(x))
-		})
-		return errors.Join(append(problems, err)...)
+		}
+		return list, err
+	}
+	m, err := t.openMover()
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	var problems []error
+	err = m.eachCache([]uint32{u.UID}, func(l kcm.Listed) {
+		x, err := kept.read(l.Name)
+		if gone, ok := errors.AsType[exit](err); ok && gone.code == exitNoSuch {
+			return // it was destroyed meanwhile, or has no principal yet
+		} else if err != nil {
+			problems = append(problems, err)
+			return
+		}
+		x.Listed = l
+		list = append(list, ticketsIn(x))
 	})
-	return list, err
+	return list, errors.Join(append(problems, err)...)
 }
 
 // ticketsIn leaves out of a cache what is of no account, keys among it.

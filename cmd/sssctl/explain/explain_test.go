@@ -37,6 +37,10 @@ func TestKrb5ConfIsReadAsLibkrb5Does(t *testing.T) {
 	if k.Socket.Value != "/run/x" || k.Socket.File != first || k.Socket.Line != 4 || k.Libdefaults.Line != 2 {
 		t.Errorf("%+v", k)
 	}
+	module := write(t, "d", "module /usr/lib/x.so:residual\n")
+	if f := krb5Conf(&Scene{Krb5: ReadKrb5([]string{module}, noEnv, 7, "")}); f.State != Unchecked {
+		t.Errorf("a module: %+v", f)
+	}
 	if k := ReadKrb5([]string{filepath.Join(t.TempDir(), "none")}, noEnv, 7, ""); !errors.Is(k.Err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", k.Err)
 	}
@@ -93,6 +97,8 @@ func TestAListenerIsKnownByItsProcess(t *testing.T) {
 		"sssd, for a user":             {linux.Peer{PID: 20}, "sssd", nil, Well},
 		"another sssd_kcm":             {linux.Peer{PID: 21}, "/usr/libexec/sssd/sssd_kcm", running, Problem},
 		"another program":              {linux.Peer{PID: 21}, "kcm", nil, Problem},
+		"unseen, for a user":           {linux.Peer{PID: 20}, "", nil, Well},
+		"unseen, for root":             {linux.Peer{PID: 21}, "", running, Problem},
 		"another user's sssd":          {linux.Peer{PID: 20, UID: 5}, "sssd", nil, Problem},
 		"systemd of another user":      {linux.Peer{PID: 30, UID: 5}, "systemd", nil, Problem},
 		"nobody, as nothing is listed": {linux.Peer{}, "", running, Well},

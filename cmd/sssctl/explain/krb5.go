@@ -2,6 +2,7 @@ package explain
 
 import (
 	"cmp"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -74,6 +75,8 @@ func isKCM(name string) bool { return strings.HasPrefix(name, "KCM:") }
 func krb5Conf(s *Scene) Finding {
 	k := s.Krb5
 	switch {
+	case errors.Is(k.Err, profile.ErrModule):
+		return unchecked("only libkrb5 can read all of the configuration: %v", k.Err)
 	case k.Err != nil:
 		return problem("Kerberos programs cannot read their configuration: %v", k.Err).with(see(root, "correct %v", k.Err))
 	case isKCM(k.Name.Value):

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"strings"
 	"time"
 )
 
@@ -27,7 +28,7 @@ func (c *Cache) at(seconds uint32) time.Time { return time.Unix(int64(seconds), 
 func tickets(s *Scene) Finding {
 	u := s.Of
 	if u.Err != nil {
-		return problem("the caches of %s cannot be read: %v", u.Name, u.Err).with(run(root, "%s secrets check", s.Tool))
+		return unreadable(s)
 	}
 	c := u.preferred()
 	switch {
@@ -47,6 +48,19 @@ func tickets(s *Scene) Finding {
 		return problem("the ticket-granting ticket of %s in %s is not valid before %s", c.Principal, c.Name, starts.Format(time.DateTime)).with(u.kinit(c))
 	}
 	return well("%s has a ticket-granting ticket until %s", c.Principal, ends.Format(time.DateTime))
+}
+
+// unreadable is what there is to say where the caches cannot be read. Only where
+// the storage itself calls them damaged are they to be touched.
+func unreadable(s *Scene) Finding {
+	f := problem("the caches of %s cannot be read: %v", s.Of.Name, s.Of.Err)
+	switch {
+	case s.System == nil:
+		return f.with(run(root, "%s explain --user %s", s.Tool, s.Of.Name))
+	case strings.Contains(s.Of.Err.Error(), "damaged"):
+		return f.with(run(root, "%s secrets repair %d", s.Tool, s.Of.UID))
+	}
+	return f.with(see(root, "mend what is said here, and read the log of sssd_kcm"))
 }
 
 func setClock() Step { return see(root, "set the clock of this machine, as with chronyc makestep") }
