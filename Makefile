@@ -1,4 +1,4 @@
-# make run, make test, make build, make bench, make scale, make faults, make histories, make hostile, make simulate, make install use-kcm: see README.md.
+# make run, make test, make build, make bench, make scale, make faults, make histories, make hostile, make soak, make simulate, make install use-kcm: see README.md.
 VERSION := 0.1.0
 export CGO_ENABLED ?= 0
 GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X gosssd/responder.Version=$(VERSION) -X main.libexecDir=$(libexecdir)/sssd -X gosssd/layout.form=$(FORM)'
@@ -172,7 +172,14 @@ histories hostile: build
 	go build -o build/faults ./tests/faults
 	build/faults -bin bin -parts $@ -cycles $(CYCLES)
 
+# A login node's day in SOAK; fails if memory, descriptors, threads or files grow.
+SOAK = 1h
+soak: build
+	tests/setup.sh
+	go build -o build/faults ./tests/faults
+	build/faults -bin bin -parts soak -soak $(SOAK) -svg build/soak.svg
+
 clean:
 	rm -rf bin build
 
-.PHONY: build install install-units use-kcm run test lint bench scale faults histories hostile simulate clean
+.PHONY: build install install-units use-kcm run test lint bench scale faults histories hostile soak simulate clean

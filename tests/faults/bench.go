@@ -37,9 +37,14 @@ type bench struct {
 	dir  string
 	only string
 
-	onlySide  string
-	cycles    int
-	storage   string // of histories
+	onlySide string
+	cycles   int
+	storage  string // of histories
+
+	lasts     time.Duration // the soak
+	plot      string
+	tests     string
+	soak      *soak
 	histories []historyRow
 
 	sides []*side
@@ -116,6 +121,9 @@ func (b *bench) run(parts string) error {
 	}
 	if strings.Contains(parts, "histories") {
 		failed = errors.Join(failed, b.runHistories(b.cycles))
+	}
+	if strings.Contains(parts, "soak") {
+		failed = errors.Join(failed, b.runSoak(b.lasts, b.plot))
 	}
 	if strings.Contains(parts, "hostile") {
 		failed = errors.Join(failed, b.runHostile())

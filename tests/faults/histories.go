@@ -420,12 +420,20 @@ func (h *history) complain(what string, err error) {
 	}
 }
 
-// monitorKilled kills sssd, which no request depends on, and starts it again.
+// monitorKilled kills sssd, which no request depends on, and starts it again. Until
+// it stands a responder that is killed would have nobody to start it, so that is
+// waited for.
 func (h *history) monitorKilled() {
 	_ = h.process.Process.Kill()
 	<-h.ended
 	if err := h.startOurs(); err != nil {
 		h.complain("sssd cannot be started again", err)
+	}
+	stands := func() error {
+		return exec.Command(filepath.Join(h.bin, "sssctl"), "--root", h.dir, "status").Run()
+	}
+	if h.await(resumeLimit, stands) < 0 {
+		h.complain("sssd does not stand again", stands())
 	}
 }
 

@@ -4,7 +4,7 @@
 // and what the administrator reads, and how much memory and how much of the
 // others' time one user could take.
 //
-//	faults [-bin DIR] [-before DIR] [-parts attacks,hostile,faults,histories] [-o TABLE.md]
+//	faults [-bin DIR] [-before DIR] [-parts attacks,hostile,faults,histories,soak] [-o TABLE.md]
 //
 // It needs root: it works in a mount namespace of its own and is the clients of
 // several users. Nothing outside its temporary directory is changed.
@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -54,16 +55,18 @@ func inside(args []string) (err error) {
 	bin := set.String("bin", "bin", "where the programs of this build are")
 	before := set.String("before", "", "where the programs of an older build are; none: it is left out")
 	tests := set.String("tests", "tests", "the directory of overlay.sh")
-	parts := set.String("parts", "attacks,hostile,faults", "what to run; histories only if it is named")
+	parts := set.String("parts", "attacks,hostile,faults", "what to run; histories and soak only if they are named")
 	only := set.String("only", "", "only attacks and faults whose names contain this")
 	onlySide := set.String("side", "", "of histories and hostile clients, only the servers whose names contain this")
 	cycles := set.Int("cycles", 500, "how many faults the part histories lays on a server")
 	storage := set.String("storage", "secrets", "ccache_storage of our servers in histories; memory loses caches, which must be found")
+	lasts := set.Duration("soak", time.Hour, "how long the part soak lasts")
+	plot := set.String("svg", "", "write the plot of the soak here")
 	table := set.String("o", "", "write the tables here too")
 	if err := set.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{only: *only, onlySide: *onlySide, cycles: *cycles, storage: *storage}
+	b := &bench{only: *only, onlySide: *onlySide, cycles: *cycles, storage: *storage, lasts: *lasts, plot: *plot, tests: *tests}
 	if b.dir, err = os.MkdirTemp("", "gosssd-faults-"); err != nil {
 		return err
 	}

@@ -22,6 +22,9 @@ func (b *bench) tables() string {
 	if len(b.attacked) > 0 {
 		b.tableOfAttacks(&t)
 	}
+	if b.soak != nil {
+		b.tableOfSoak(&t)
+	}
 	if len(b.histories) > 0 {
 		b.tableOfHistories(&t)
 	}
