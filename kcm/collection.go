@@ -51,6 +51,8 @@ type waiting struct {
 	came   time.Time
 	done   bool // with err; guarded by collection.mu
 	err    error
+
+	refusal error // on top of changes that are not committed yet; nil if it is one of them
 }
 
 // failure is what became of the last attempt to load or to commit. Those who
@@ -197,44 +199,57 @@ const maxStale = 3
 
 // commitBatch decides and commits a batch of changes. The caller holds mu.
 func (c *collection) commitBatch(ctx context.Context, batch []*waiting) {
-	var sum *edit
-	accepted, err := batch, error(nil)
+	left, err := batch, error(nil)
 	for attempt := 0; attempt == 0 || isStale(err) && attempt < maxStale; attempt++ {
 		var base *state
 		if base, err = c.load(ctx); err != nil {
 			break
 		}
 		c.steps.lap("load")
-		sum, accepted = c.draft(base, accepted)
+		var sum *edit
+		sum, left = c.draft(base, left)
 		c.steps.lap("decide")
 		err = c.commit(ctx, sum)
 		c.steps.lap("commit")
 	}
-	if (isQuota(err) || saysFull(err)) && len(accepted) > 1 {
-		// One change asks for too much. The others are committed without it.
-		for i := range accepted {
-			c.commitBatch(ctx, accepted[i:i+1])
+	switch {
+	case err == nil:
+		for _, w := range left {
+			finish([]*waiting{w}, w.refusal)
 		}
-		return
+	case (isQuota(err) || saysFull(err)) && len(left) > 1:
+		// One change asks for too much. The others are committed without it.
+		for i := range left {
+			c.commitBatch(ctx, left[i:i+1])
+		}
+	default:
+		finish(left, err)
 	}
-	finish(accepted, err)
 }
 
-// draft applies the changes of a batch one after the other. A change that is
-// refused is finished here; the others are returned, for the commit.
-func (c *collection) draft(base *state, batch []*waiting) (sum *edit, accepted []*waiting) {
+// draft applies the changes of a batch one after the other. One that is refused
+// is finished here if none was made before it. If others were, it may have been
+// refused because of them, and they may fail: its refusal counts when they are
+// committed. It and those that are to be committed are returned.
+func (c *collection) draft(base *state, batch []*waiting) (sum *edit, left []*waiting) {
 	sum = newEdit(base)
+	made := false
 	for _, w := range batch {
 		attempt := sum.fork()
-		if err := w.change(attempt); err != nil {
+		w.refusal = w.change(attempt)
+		if w.refusal != nil {
 			c.users.census.release(attempt.reserved)
-			finish([]*waiting{w}, err)
-			continue
+			if !made {
+				finish([]*waiting{w}, w.refusal)
+				continue
+			}
+		} else {
+			sum.join(attempt)
+			made = true
 		}
-		sum.join(attempt)
-		accepted = append(accepted, w)
+		left = append(left, w)
 	}
-	return sum, accepted
+	return sum, left
 }
 
 func finish(batch []*waiting, err error) {

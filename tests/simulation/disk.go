@@ -58,7 +58,7 @@ type disk struct {
 	mu       sync.Mutex
 	medium   medium
 	waiting  []*pending
-	failLoad bool
+	failLoad uint32 // whose next load fails; 0: nobody's
 }
 
 // decide ends the wait of a change, and reports whether there was one.
@@ -68,6 +68,8 @@ func (d *disk) decide(which int, v verdict) bool {
 	if len(d.waiting) == 0 {
 		return false
 	}
+	// Of each user one change waits at most.
+	slices.SortFunc(d.waiting, func(a, b *pending) int { return int(a.uid) - int(b.uid) })
 	i := which % len(d.waiting)
 	p := d.waiting[i]
 	d.waiting = slices.Delete(d.waiting, i, i+1)
@@ -79,6 +81,7 @@ func (d *disk) decide(which int, v verdict) bool {
 func (d *disk) crash(kept func() bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	slices.SortFunc(d.waiting, func(a, b *pending) int { return int(a.uid) - int(b.uid) })
 	for _, p := range d.waiting {
 		if kept() {
 			if err := d.medium.apply(p.uid, p.changes); err != nil {
@@ -111,8 +114,8 @@ func (p process) Load(_ context.Context, uid uint32, each func(key string, value
 	if p.dead() {
 		return errDead
 	}
-	if p.disk.failLoad {
-		p.disk.failLoad = false
+	if p.disk.failLoad == uid {
+		p.disk.failLoad = 0
 		return errDisk
 	}
 	all, err := p.disk.medium.load(uid)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/anishathalye/porcupine"
@@ -29,6 +30,7 @@ type request struct {
 	cache  string
 	ticket int   // of a store: its number
 	end    int64 // of a store: when the ticket expires, in seconds since 1970
+	tgt    bool  // of a store: the ticket is a ticket-granting one, which is renewed
 }
 
 // kind is what a client was told.
@@ -54,7 +56,11 @@ type answer struct {
 type held struct {
 	number int
 	end    int64
+	tgt    bool
 }
+
+// renewals is what a renewal adds to the number of a ticket.
+const renewals = 1000
 
 // model is a user's caches as KCM promises them: the reference that decides
 // whether an answer can be right. A model is never changed.
@@ -102,8 +108,10 @@ func (m model) step(r request, a answer) []model {
 				after = append(after, now)
 			}
 		case r.action == list:
-			if a.kind == unknown || there && numbers(tickets) == a.tickets {
+			if a.kind == unknown {
 				after = append(after, now)
+			} else if seen, same := renewed(tickets, a.tickets); there && same {
+				after = append(after, now.with(r.cache, seen))
 			}
 		default:
 			if a.kind == unknown {
@@ -128,15 +136,50 @@ func (m model) change(r request) (next model, can bool) {
 	case r.action == destroy:
 		return m.without(r.cache), true
 	}
-	return m.with(r.cache, append(slices.Clone(tickets), held{r.ticket, r.end})), true
+	fresh := held{r.ticket, r.end, r.tgt}
+	tickets = slices.Clone(tickets)
+	if i := slices.IndexFunc(tickets, func(t held) bool { return t.tgt && r.tgt }); i >= 0 {
+		tickets[i] = fresh // a login takes the place of the one before it
+		return m.with(r.cache, tickets), true
+	}
+	return m.with(r.cache, append(tickets, fresh)), true
+}
+
+// renewed reports whether a list shows tickets, of which some were renewed since
+// they were seen last, and returns them as they are shown. A renewed ticket is
+// never seen as it was before.
+func renewed(tickets []held, shown string) (now []held, same bool) {
+	now = slices.Clone(tickets)
+	for i := range now {
+		number, rest, found := strings.Cut(shown, ",")
+		n, err := strconv.Atoi(number)
+		if !found || err != nil {
+			return nil, false
+		}
+		more := n - now[i].number
+		if more != 0 && (!now[i].tgt || more < 0 || more%renewals != 0) {
+			return nil, false
+		}
+		now[i].number, shown = n, rest
+	}
+	return now, shown == ""
 }
 
 // purged returns what may be left of a cache at a time: what has expired may be
-// removed, in the order in which it expired, and at last the cache. The default
-// cache is emptied instead.
+// removed, in the order in which it expired, and the cache when its lifetime is
+// over: that of its ticket-granting ticket, or of all others. The default cache
+// is emptied instead. A ticket that was renewed may be there for longer.
 func (m model) purged(cache string, at int64) []model {
 	states := []model{m}
 	tickets := m[cache]
+	if len(tickets) == 0 {
+		return states
+	}
+	tgt := slices.IndexFunc(tickets, func(t held) bool { return t.tgt })
+	line := slices.MaxFunc(tickets, func(a, b held) int { return int(a.end - b.end) })
+	if tgt >= 0 {
+		line = tickets[tgt]
+	}
 	ends := map[int64]bool{}
 	for _, t := range tickets {
 		if t.end <= at {
@@ -144,13 +187,11 @@ func (m model) purged(cache string, at int64) []model {
 		}
 	}
 	for end := range ends {
-		left := slices.DeleteFunc(slices.Clone(tickets), func(t held) bool { return t.end <= end })
-		if len(left) > 0 {
-			states = append(states, m.with(cache, left))
-			continue
-		}
-		last := slices.MaxFunc(tickets, func(a, b held) int { return int(a.end - b.end) })
-		states = append(states, m.with(cache, []held{last}), m.with(cache, nil), m.without(cache))
+		left := slices.DeleteFunc(slices.Clone(tickets), func(t held) bool { return t.end <= end && t != line })
+		states = append(states, m.with(cache, left))
+	}
+	if line.end <= at {
+		states = append(states, m.with(cache, nil), m.without(cache))
 	}
 	return states
 }

@@ -70,7 +70,7 @@ func TestEveryAnswerCanBeRight(t *testing.T) {
 		}
 		count = 1
 	}
-	answers := map[kind]int{}
+	answers, renewed := map[kind]int{}, 0
 	for seed := first; seed < first+count; seed++ {
 		steps := schedule(seed)
 		history, _ := run(t, steps, newMemory(none))
@@ -78,11 +78,15 @@ func TestEveryAnswerCanBeRight(t *testing.T) {
 			t.Fatalf("SIMULATION_SEED=%d shows answers that cannot be right:\n%s", seed, told(t, steps, none))
 		}
 		for _, o := range history {
-			answers[o.Output.(answer).kind]++
+			a := o.Output.(answer)
+			answers[a.kind]++
+			if number, _, _ := strings.Cut(a.tickets, ","); len(number) > len("999") {
+				renewed++
+			}
 		}
 	}
-	t.Logf("%d histories: %d requests done, %d found no cache, %d refused, of %d it is unknown", count, answers[done], answers[missing], answers[refused], answers[unknown])
-	if count > 1 && (answers[done] == 0 || answers[missing] == 0 || answers[refused] == 0 || answers[unknown] == 0) {
+	t.Logf("%d histories: %d requests done, %d found no cache, %d refused, of %d it is unknown; %d lists begin with a renewed ticket", count, answers[done], answers[missing], answers[refused], answers[unknown], renewed)
+	if count > 1 && (renewed == 0 || answers[done] == 0 || answers[missing] == 0 || answers[refused] == 0 || answers[unknown] == 0) {
 		t.Error("some kind of answer never came")
 	}
 }
@@ -101,6 +105,28 @@ func TestEveryAnswerOfTheVaultCanBeRight(t *testing.T) {
 		if same != trace {
 			t.Errorf("seed %d: a store in memory makes\n%s\nthe vault\n%s", seed, trace, same)
 		}
+	}
+}
+
+// TestWhatWasFoundBefore are schedules that have shown a fault.
+func TestWhatWasFoundBefore(t *testing.T) {
+	t.Parallel()
+	of := func(a action) request {
+		return request{uid: firstID, action: a, cache: "1000:a", ticket: int(a), end: 3600}
+	}
+	for name, steps := range map[string][]step{
+		"a cache is missing to one because another's destruction failed": {
+			{move: ask, request: of(initialize)}, {move: decide}, {move: ask, request: of(store)}, {move: decide}, {move: pass, pass: life},
+			{move: ask, client: 2, request: of(destroy)}, {move: ask, request: of(destroy)}, {move: decide}, {move: decide, verdict: failedAndWas},
+			{move: ask, client: 2, request: of(store)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if history, failed := fails(t, steps, none); failed {
+				t.Error(history)
+			}
+		})
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -89,6 +90,7 @@ func schedule(seed uint64) []step {
 			uid: uid, action: [...]action{initialize, initialize, store, store, store, destroy, list, list}[r.IntN(8)],
 			cache: fmt.Sprintf("%d:%c", uid, 'a'+r.IntN(2)), ticket: i, end: int64(1+r.IntN(4)) * 3600,
 		}
+		s.request.tgt = strings.HasSuffix(s.request.cache, "a") && r.IntN(2) == 0 // one at most is due at a time
 		s.pass = [...]time.Duration{time.Second, time.Minute, 20 * time.Minute, 2 * time.Hour}[r.IntN(4)]
 		switch n := r.IntN(100); {
 		case n < 48:
@@ -98,7 +100,7 @@ func schedule(seed uint64) []step {
 			if r.IntN(5) == 0 {
 				s.verdict = verdict(r.IntN(int(verdicts)))
 			}
-		case n < 93:
+		case n < 95:
 			s.move = pass
 		case n < 98:
 			s.move = crash
@@ -154,6 +156,7 @@ func run(t *testing.T, steps []step, medium medium) (history []porcupine.Operati
 func newWorld(t *testing.T, medium medium) *world {
 	conf, err := confdb.NewSnapshot(confdb.Schema(kcm.Descriptor().Sections), map[string]map[string]string{"kcm": {
 		"system_bus": "false", "purge_expired_grace": "0", "ccache_storage": "secdb",
+		"tgt_renewal": "true", "krb5_renew_interval": "60s",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +185,7 @@ func (w *world) start() {
 	})
 	service := &responder.Service{Descriptor: kcm.Descriptor(), Conf: w.conf, Log: log.Discard(), Signal: func(string, ...any) {}}
 	sessions := func() (kcm.Sessions, error) { return nil, errors.ErrUnsupported }
-	handler, err := kcm.New(stores, nil, nil, sessions, time.Now, random)(service)
+	handler, err := kcm.New(stores, renew, nil, sessions, time.Now, random)(service)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -235,7 +238,7 @@ func (w *world) play(s step) {
 		w.crash(s.bits)
 	case failLoad:
 		w.disk.mu.Lock()
-		w.disk.failLoad = true
+		w.disk.failLoad = s.request.uid
 		w.disk.mu.Unlock()
 	}
 }
@@ -332,12 +335,33 @@ func principal(names ...string) protocol.Principal {
 	return p
 }
 
+// life is how long a ticket-granting ticket lasts before it must be renewed.
+const life = 2 * time.Hour
+
 func ticket(r request) protocol.Credential {
-	return protocol.Credential{
+	c := protocol.Credential{
 		Client: principal("user"), Server: principal("host", fmt.Sprint("h", r.ticket)),
 		Key: protocol.Keyblock{Enctype: 18, Key: make([]byte, 32)}, Ticket: fmt.Append(nil, r.ticket),
-		Times: protocol.Times{Auth: uint32(r.end - 7200), Start: uint32(r.end - 7200), End: uint32(r.end)},
+		Times: protocol.Times{Auth: uint32(r.end) - uint32(life/time.Second), End: uint32(r.end)},
 	}
+	c.Times.Start = c.Times.Auth
+	if r.tgt {
+		const renewable = 0x00800000 // RFC 4120 section 2.3
+		c.Server, c.TicketFlags, c.Times.RenewTill = principal("krbtgt", realm), renewable, c.Times.End+24*3600
+	}
+	return c
+}
+
+// renew is the KDC. Now and then it does not answer.
+func renew(_ context.Context, tgt protocol.Credential, _ time.Duration) (protocol.Credential, error) {
+	number, err := strconv.Atoi(string(tgt.Ticket))
+	now := time.Now()
+	if err != nil || (number+now.Minute())%4 == 0 {
+		return protocol.Credential{}, errors.New("no KDC answers")
+	}
+	tgt.Ticket = fmt.Append(nil, number+renewals)
+	tgt.Times.Start, tgt.Times.End = uint32(now.Unix()), min(uint32(now.Add(life).Unix()), tgt.Times.RenewTill)
+	return tgt, nil
 }
 
 // crash cuts the power, and starts a process again. Each bit says whether the
@@ -376,6 +400,7 @@ func (w *world) stop(bits uint64) {
 func (w *world) end() {
 	w.settle()
 	w.crash(0)
+	w.rest()
 	for i := range users {
 		uid := firstID + uint32(i)
 		for _, name := range []string{"a", "b"} {
