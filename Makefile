@@ -179,7 +179,12 @@ soak: build
 	go build -o build/faults ./tests/faults
 	build/faults -bin bin -parts soak -soak $(SOAK) -svg build/soak.svg
 
+# Every fuzz target for FUZZTIME, an hour in all; TARGETS is a pattern of some.
+FUZZTIME ?= 2m
+fuzz:
+	tests/fuzz.sh '$(FUZZTIME)' '$(or $(TARGETS),.)'
+
 clean:
 	rm -rf bin build
 
-.PHONY: build install install-units use-kcm run test lint bench scale faults histories hostile soak simulate clean
+.PHONY: build install install-units use-kcm run test lint bench scale fuzz faults histories hostile soak simulate clean

@@ -34,12 +34,19 @@ func compile(t *testing.T, source string) string {
 	if _, err := os.Stat("/usr/include/krb5.h"); err != nil {
 		skip(t, "needs the headers of libkrb5")
 	}
-	program := filepath.Join(publicDir(t, "program-"), strings.TrimSuffix(source, ".c"))
-	out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-o", program, "krb5api/"+source, "-lkrb5").CombinedOutput()
+	program, err := compiled(filepath.Join(publicDir(t, "program-"), strings.TrimSuffix(source, ".c")), source)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatal(err)
 	}
 	return program
+}
+
+func compiled(program, source string) (string, error) {
+	out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-o", program, "krb5api/"+source, "-lkrb5").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("compile %s: %w\n%s", source, err, out)
+	}
+	return program, nil
 }
 
 // apart says which types of cache may stand apart from the others in the lines
