@@ -35,7 +35,7 @@ import (
 
 const (
 	users   = 2
-	clients = 4 // two of each user
+	clients = 6 // three of each user
 	firstID = 1000
 	realm   = "EXAMPLE.ORG"
 )
@@ -82,13 +82,20 @@ const length = 60
 // schedule returns that of a seed.
 func schedule(seed uint64) []step {
 	r := rand.New(rand.NewPCG(seed, 1))
+	programs, caches := clients, 2
+	if seed%2 == 1 { // all of one user, who meet in one cache
+		programs, caches = clients/users, 1
+	}
 	steps := make([]step, length)
 	for i := range steps {
-		s := step{client: r.IntN(clients), bits: r.Uint64()}
+		s := step{client: r.IntN(programs), bits: r.Uint64()}
+		if programs < clients {
+			s.client *= users
+		}
 		uid := firstID + uint32(s.client%users)
 		s.request = request{
 			uid: uid, action: [...]action{initialize, initialize, store, store, store, destroy, list, list}[r.IntN(8)],
-			cache: fmt.Sprintf("%d:%c", uid, 'a'+r.IntN(2)), ticket: i, end: int64(1+r.IntN(4)) * 3600,
+			cache: fmt.Sprintf("%d:%c", uid, 'a'+r.IntN(caches)), ticket: i, end: int64(1+r.IntN(4)) * 3600,
 		}
 		s.request.tgt = strings.HasSuffix(s.request.cache, "a") && r.IntN(2) == 0 // one at most is due at a time
 		s.pass = [...]time.Duration{time.Second, time.Minute, 20 * time.Minute, 2 * time.Hour}[r.IntN(4)]
