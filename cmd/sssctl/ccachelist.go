@@ -280,9 +280,9 @@ func renewal(c kcm.Listed) string {
 }
 
 // printRenewal prints how the renewal of tickets goes, if sssd_kcm renews any.
-func (t *tool) printRenewal(out io.Writer, services []description) error {
+func printRenewal(out io.Writer, bus *sbus.Conn, services []description) error {
 	var sum renewalSum
-	told, err := t.askRunning(services, sbus.ResponderInterface("kcm"), sbus.ResponderPath("kcm"), "RenewalStatus",
+	told, err := askRunning(bus, services, sbus.ResponderInterface("kcm"), sbus.ResponderPath("kcm"), "RenewalStatus",
 		&sum.on, &sum.tickets, &sum.next, &sum.totals, &sum.realm, &sum.asked, &sum.resume)
 	if !told {
 		return err

@@ -44,9 +44,19 @@ type work struct {
 	Clients  uint64 `json:"clients"`
 	Requests uint64 `json:"requests"`
 	Unserved uint64 `json:"unserved"` // refused or failed
-	Memory   uint64 `json:"memory"`   // bytes
-	Store    uint64 `json:"store_size"`
-	Free     uint64 `json:"store_free"` // 0 where the responder has no store of its own
+
+	// Both by second: since the responder started, and under --watch since the
+	// look before.
+	RequestRate  float64 `json:"request_rate"`
+	UnservedRate float64 `json:"unserved_rate"`
+
+	// Ends tells how often the responder's processes have ended, by why; of those
+	// that were not in order.
+	Ends map[string]uint64 `json:"ends"`
+
+	Memory uint64 `json:"memory"` // bytes
+	Store  uint64 `json:"store_size"`
+	Free   uint64 `json:"store_free"` // 0 where the responder has no store of its own
 }
 
 // duration is how long an operation of sssd_kcm takes, in seconds.
@@ -75,8 +85,13 @@ func (m metricFamily) named(name string) (f metric.Family) {
 	return f
 }
 
-// sum adds up the samples of a family that have these labels, names and values.
+// sum is value as a whole number.
 func (m metricFamily) sum(name string, labels ...string) uint64 {
+	return uint64(m.value(name, labels...))
+}
+
+// value adds up the samples of a family that have these labels, names and values.
+func (m metricFamily) value(name string, labels ...string) float64 {
 	total := 0.0
 	for _, s := range m.named(name).Samples {
 		fits := true
@@ -87,7 +102,7 @@ func (m metricFamily) sum(name string, labels ...string) uint64 {
 			total += s.Value
 		}
 	}
-	return uint64(total)
+	return total
 }
 
 // health reads the metrics for people.
@@ -96,6 +111,11 @@ func (t *tool) health() (*health, error) {
 	if err != nil {
 		return nil, err
 	}
+	return t.healthOf(families), nil
+}
+
+// healthOf is what metrics tell people.
+func (t *tool) healthOf(families []metric.Family) *health {
 	m := metricFamily(families)
 	h := &health{families: m, Configuration: t.inForce(), Sockets: []socketUse{}, Responders: []work{}, Operations: []duration{}, Fullest: []fullUser{}}
 	h.NextPurge = output.UTC(int64(m.sum("gosssd_kcm_next_purge_timestamp_seconds")))
@@ -104,6 +124,10 @@ func (t *tool) health() (*health, error) {
 		w := work{Name: name, Clients: m.sum("gosssd_clients", "service", name), Memory: m.sum("gosssd_resident_memory_bytes", "service", name),
 			Requests: m.sum("gosssd_" + name + "_requests"), Store: m.sum("gosssd_store_size_bytes", "service", name), Free: m.sum("gosssd_store_free_bytes", "service", name)}
 		w.Unserved = m.sum("gosssd_"+name+"_requests", "result", "refused") + m.sum("gosssd_"+name+"_requests", "result", "failed")
+		if age := time.Since(time.UnixMilli(int64(1000 * m.value("gosssd_start_time_seconds", "service", name)))).Seconds(); age > 0 {
+			w.RequestRate, w.UnservedRate = float64(w.Requests)/age, float64(w.Unserved)/age
+		}
+		w.Ends = m.ends(name)
 		h.Responders = append(h.Responders, w)
 	}
 	latency := m.named("gosssd_kcm_request_seconds")
@@ -123,7 +147,7 @@ func (t *tool) health() (*health, error) {
 		}
 	}
 	t.addSockets(h)
-	return h, nil
+	return h
 }
 
 // addSockets tells of the identity sockets of the configuration in force.
@@ -165,9 +189,9 @@ const mostShown = 5
 func (h *health) print(out io.Writer) error {
 	fmt.Fprintf(out, "\nConfiguration: %s\n", h.advice())
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "\nSERVICE\tCLIENTS\tREQUESTS\tUNSERVED\tMEMORY\tSTORE\tFREE")
+	fmt.Fprintln(w, "\nSERVICE\tCLIENTS\tREQUESTS\tPER SECOND\tUNSERVED\tPER SECOND\tMEMORY\tSTORE\tFREE")
 	for _, s := range h.Responders {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", s.Name, s.Clients, s.Requests, s.Unserved, size(s.Memory), size(s.Store), size(s.Free))
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\n", s.Name, s.Clients, s.Requests, rate(s.RequestRate), s.Unserved, rate(s.UnservedRate), size(s.Memory), size(s.Store), size(s.Free))
 	}
 	if len(h.Sockets) > 0 {
 		fmt.Fprintln(w, "\nIDENTITY SOCKET\tUSER\tCLIENTS\tPATH")
@@ -183,6 +207,11 @@ func (h *health) print(out io.Writer) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	for _, s := range h.Responders {
+		if len(s.Ends) > 0 {
+			fmt.Fprintf(out, "\nEnds of %s that were not in order: %s\n", s.Name, endsText(s.Ends))
+		}
 	}
 	if h.NextPurge != nil {
 		fmt.Fprintf(out, "\nNext purge: %s\n", since(h.NextPurge.Unix()))

@@ -12,9 +12,9 @@ import (
 )
 
 // printHooks prints how often [kcm] ticket_hook was started, if there is one.
-func (t *tool) printHooks(out io.Writer, services []description) error {
+func printHooks(out io.Writer, bus *sbus.Conn, services []description) error {
 	var counters map[string]uint64
-	told, err := t.askRunning(services, sbus.ServiceInterface, sbus.ServicePath, "Counters", &counters)
+	told, err := askRunning(bus, services, sbus.ServiceInterface, sbus.ServicePath, "Counters", &counters)
 	if !told {
 		return err
 	}
@@ -27,19 +27,13 @@ func (t *tool) printHooks(out io.Writer, services []description) error {
 
 // askRunning calls a method of sssd_kcm where that runs. told is false where it
 // does not, and where it has ended or does not answer, which status says besides.
-func (t *tool) askRunning(services []description, iface string, path dbus.ObjectPath, method string, results ...any) (told bool, err error) {
-	if !slices.ContainsFunc(services, func(s description) bool { return s.Name == "kcm" && s.State == sbus.StateRunning }) {
+func askRunning(bus *sbus.Conn, services []description, iface string, path dbus.ObjectPath, method string, results ...any) (told bool, err error) {
+	if bus == nil || !slices.ContainsFunc(services, func(s description) bool { return s.Name == "kcm" && s.State == sbus.StateRunning }) {
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
 	defer cancel()
-	bus, err := t.dial(ctx)
-	if err != nil {
-		return false, err
-	}
-	m := &mover{bus: bus}
-	defer m.Close()
-	reply, err := m.call(ctx, iface, path, method)
+	reply, err := (&mover{bus: bus}).call(ctx, iface, path, method)
 	if err != nil {
 		return false, nil
 	}

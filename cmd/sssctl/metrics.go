@@ -84,16 +84,24 @@ func writeTextfile(path string, families []metric.Family) error {
 func (t *tool) metrics() ([]metric.Family, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
-	up := metric.One(metric.Gauge, "gosssd_up", "", "", "1 if "+layout.Current().Monitor+" runs", 0)
 	conn, err := t.dial(ctx)
 	if errors.Is(err, errNotRunning) {
-		return []metric.Family{up}, nil
+		return []metric.Family{up(0)}, nil
 	} else if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	up.Samples[0].Value = 1
-	all := []metric.Family{up}
+	return metricsOver(ctx, conn)
+}
+
+// up tells whether the monitor runs, 1 or 0.
+func up(runs float64) metric.Family {
+	return metric.One(metric.Gauge, "gosssd_up", "", "", "1 if "+layout.Current().Monitor+" runs", runs)
+}
+
+// metricsOver is metrics over a connection.
+func metricsOver(ctx context.Context, conn *sbus.Conn) ([]metric.Family, error) {
+	all := []metric.Family{up(1)}
 	own, err := askMetrics(ctx, conn, sbus.MonitorName, sbus.MonitorPath, sbus.MonitorInterface)
 	if err != nil {
 		return nil, err
@@ -108,7 +116,7 @@ func (t *tool) metrics() ([]metric.Family, error) {
 		if s.State != sbus.StateRunning {
 			continue
 		}
-		families, err := t.metricsOf(ctx, conn, s)
+		families, err := metricsOf(ctx, conn, s)
 		answers := 1.0
 		if err != nil {
 			answers = 0
@@ -122,7 +130,7 @@ func (t *tool) metrics() ([]metric.Family, error) {
 
 // metricsOf asks one responder. One that hangs keeps nobody from the metrics of
 // the others.
-func (t *tool) metricsOf(ctx context.Context, conn *sbus.Conn, s status) ([]metric.Family, error) {
+func metricsOf(ctx context.Context, conn *sbus.Conn, s status) ([]metric.Family, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	return askMetrics(ctx, conn, sbus.ServiceName(s.Name), sbus.ServicePath, sbus.ServiceInterface)

@@ -91,8 +91,9 @@ func (t *tool) statusCommand() *cobra.Command {
 		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var last error // what is not well does not end --watch
+			var seen look
 			err := t.show(c, printing, func() (listing output.Listing, err error) {
-				listing, last = t.status()
+				listing, last = t.status(&seen)
 				if !printing.Watches() {
 					return listing, last
 				}
@@ -108,11 +109,17 @@ func (t *tool) statusCommand() *cobra.Command {
 	return c
 }
 
-// status describes everything once. The error says what is not well.
-func (t *tool) status() (output.Listing, error) {
+// status describes everything once, and remembers it for the rates of the next
+// look. The error says what is not well.
+func (t *tool) status(seen *look) (output.Listing, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
-	services, err := t.describe(ctx)
+	var services []description
+	conn, err := t.dial(ctx)
+	if err == nil {
+		defer conn.Close()
+		services, err = describeOver(ctx, conn)
+	}
 	if errors.Is(err, errNotRunning) {
 		services = t.orphans()
 		err = exit{errNotRunning, exitNotRunning}
@@ -124,10 +131,10 @@ func (t *tool) status() (output.Listing, error) {
 	}
 	problem := t.probe(services)
 	var text strings.Builder
-	printed := errors.Join(printStatus(&text, services), t.printRenewal(&text, services), t.printHooks(&text, services))
+	printed := errors.Join(printStatus(&text, services), printRenewal(&text, conn, services), printHooks(&text, conn, services))
 	answer := statusAnswer{Services: shownServices(services)}
 	if err == nil {
-		if answer.health, printed = t.healthBeside(&text, printed); answer.health != nil {
+		if answer.health, printed = t.healthBeside(&text, printed, conn, seen); answer.health != nil {
 			answer.Well = problem == nil
 		}
 	}
@@ -135,11 +142,15 @@ func (t *tool) status() (output.Listing, error) {
 }
 
 // healthBeside adds what is known by metrics to the text of status.
-func (t *tool) healthBeside(text *strings.Builder, before error) (*health, error) {
-	h, err := t.health()
+func (t *tool) healthBeside(text *strings.Builder, before error, conn *sbus.Conn, seen *look) (*health, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	families, err := metricsOver(ctx, conn)
 	if err != nil {
 		return nil, errors.Join(before, err)
 	}
+	h := t.healthOf(families)
+	*seen = h.ratesSince(*seen, time.Now())
 	return h, errors.Join(before, h.print(text))
 }
 
@@ -190,6 +201,11 @@ func (t *tool) describe(ctx context.Context) ([]description, error) {
 		return nil, err
 	}
 	defer conn.Close()
+	return describeOver(ctx, conn)
+}
+
+// describeOver is describe over a connection.
+func describeOver(ctx context.Context, conn *sbus.Conn) ([]description, error) {
 	services, err := listServices(ctx, conn)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -31,12 +32,19 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := s.handle(w, r)
 	status, text := statusOf(err)
 	if !isUpgrade(r) { // which takes as long as the connection
-		s.answered.add(opOfMethod(r.Method), status, time.Since(began))
+		s.answered.add(opOfMethod(r.Method), resultOf(r.Method, status, err), time.Since(began))
 	}
 	if err == nil {
 		return
 	}
 	s.note(sessionOf(r), status, err)
+	if worded, ok := errors.AsType[wordedError](err); ok {
+		if status == http.StatusInternalServerError {
+			text = worded.Error()
+		}
+		answer(w, status, "text/plain; charset=utf-8", []byte(text))
+		return
+	}
 	answerStatus(w, status, text)
 }
 
@@ -48,8 +56,10 @@ func (s *service) handle(w http.ResponseWriter, r *http.Request) error {
 	if isUpgrade(r) {
 		return s.upgrade(w, r)
 	}
-	if trusted(c.peer) && s.upkeep(w, r) {
-		return nil
+	if trusted(c.peer) {
+		if isOne, err := s.upkeep(w, r); isOne {
+			return err
+		}
 	}
 	at, err := route(c.peer, r.URL)
 	c.about = at

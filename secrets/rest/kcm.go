@@ -109,8 +109,9 @@ func (k *kcmConn) serveOne() error {
 		clear(frame.Content)
 	}
 	status, _ := statusOf(err)
+	became := resultOf(frame.Kind.String(), status, err)
 	err = k.finish(err)
-	k.service.answered.add(opOfKind(frame.Kind), status, time.Since(began))
+	k.service.answered.add(opOfKind(frame.Kind), became, time.Since(began))
 	return err
 }
 

@@ -58,15 +58,18 @@ type result int
 
 const (
 	resultOK      result = iota
+	resultCode           // an answer that is part of a client's way, as that there is no such secret
 	resultRefused        // the client's fault, or its quota's: 4xx, 503, 507
 	resultFailed         // 500, 504
 	results
 )
 
-var resultNames = [results]string{"ok", "refused", "failed"}
+var resultNames = [results]string{"ok", "code", "refused", "failed"}
 
-func resultOf(status int) result {
+func resultOf(op string, status int, err error) result {
 	switch {
+	case isOrdinary(op, status, err):
+		return resultCode
 	case status == http.StatusInternalServerError, status == http.StatusGatewayTimeout:
 		return resultFailed
 	case status >= http.StatusBadRequest:
@@ -78,11 +81,11 @@ func resultOf(status int) result {
 // answered counts what became of requests, and how long that took.
 type answered [ops][results]metric.Durations
 
-func (a *answered) add(o op, status int, took time.Duration) { a[o][resultOf(status)].Add(took) }
+func (a *answered) add(o op, became result, took time.Duration) { a[o][became].Add(took) }
 
 // Metrics reports the requests so far, and how the vault is.
 func (s *service) Metrics() []metric.Family {
-	requests := metric.Family{Name: "gosssd_secrets_requests", Kind: metric.Counter, Help: "Requests that were answered, by what they asked for and what became of them"}
+	requests := metric.Family{Name: "gosssd_secrets_requests", Kind: metric.Counter, Help: "Requests that were answered, by what they asked for and what became of them: ok; code, an answer that is part of a client's way, as that there is no such secret; refused; failed"}
 	latency := metric.Spread("gosssd_secrets_request_seconds", "How long it took to answer requests")
 	for o := range s.answered {
 		all := &s.answered[o]
@@ -93,7 +96,7 @@ func (s *service) Metrics() []metric.Family {
 			}
 			requests.Samples = append(requests.Samples, sample)
 		}
-		one := metric.Together([]string{"op", opNames[o]}, &all[resultOK], &all[resultRefused], &all[resultFailed])
+		one := metric.Together([]string{"op", opNames[o]}, &all[resultOK], &all[resultCode], &all[resultRefused], &all[resultFailed])
 		latency.Samples = append(latency.Samples, one)
 	}
 	var sized measure.Sized

@@ -36,10 +36,10 @@ func (c *session) line(code string, reason error) []any {
 // note logs what was not answered with success.
 func (s *service) note(c *session, status int, err error) {
 	level, what := hclog.Warn, "request refused"
-	switch {
-	case isOrdinary(c.op, status, err):
+	switch resultOf(c.op, status, err) {
+	case resultCode:
 		level, what = hclog.Debug, "request answered with a code"
-	case resultOf(status) == resultFailed:
+	case resultFailed:
 		level, what = hclog.Error, "request failed"
 	}
 	if c.log.On(level) {
@@ -84,7 +84,7 @@ func (c *session) Write(p []byte) (int, error) {
 		c.op, c.about = "unknown", target{}
 		if status, err := strconv.Atoi(string(p[len(version):code])); err == nil && c.service != nil {
 			c.service.note(c, status, errHead)
-			c.service.answered.add(opOther, status, 0)
+			c.service.answered.add(opOther, resultOf(c.op, status, errHead), 0)
 		}
 	}
 	return c.socket.Write(p)

@@ -161,7 +161,7 @@ func TestAVaultThatCannotBeOpenedIsTriedAgain(t *testing.T) {
 	s.local.vault.failed = s.local.vault.failed.Add(-holdOff)
 	s.local.vault.mu.Unlock()
 	s.expect(t, 404, "GET /secrets/")
-	if counters := metric.Words(s.Metrics()); counters["requests"] != 2 || counters["failed"] != 1 || counters["refused"] != 1 {
+	if counters := metric.Words(s.Metrics()); counters["requests"] != 2 || counters["failed"] != 1 || counters["code"] != 1 || counters["refused"] != 0 {
 		t.Errorf("counters %v", counters)
 	}
 }
@@ -221,5 +221,17 @@ func TestOptionsHaveTheDefaultsOfTheManual(t *testing.T) {
 	if s.Users != (secrets.Quota{NestLevel: 4, Secrets: 1024, UIDSecrets: 256, Payload: 16 << 10}) ||
 		s.KCM != (secrets.Quota{NestLevel: 4}) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestUpkeepThatFailsIsCountedAsSuch has root ask for what cannot be done.
+func TestUpkeepThatFailsIsCountedAsSuch(t *testing.T) {
+	open := func(string, vault.Options) (*vault.Vault, error) { return nil, errors.New("the disk is away") }
+	s := serveAt(t, t.TempDir(), nil, open)
+	if r := s.do(t, call{method: "POST", path: "/vault/rekey"}); r.status != 500 || !strings.Contains(r.body, "the disk is away") {
+		t.Errorf("the administrator is told %d %q", r.status, r.body)
+	}
+	if counters := metric.Words(s.Metrics()); counters["requests"] != 1 || counters["failed"] != 1 {
+		t.Errorf("counters %v", counters)
 	}
 }

@@ -22,30 +22,29 @@ import (
 //
 // HIVE is kcm or secrets. Errors are told in words, since they go to an
 // administrator. It reports whether the request was one of these.
-func (s *service) upkeep(w http.ResponseWriter, r *http.Request) bool {
+func (s *service) upkeep(w http.ResponseWriter, r *http.Request) (isOne bool, err error) {
 	what, isOne := cutPrefixFold(r.URL.EscapedPath(), "/vault/")
 	if !isOne {
-		return false
+		return false, nil
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // it takes as long as there are secrets
 	result, err := s.local.upkeep(r, strings.Split(what, "/"))
 	if err != nil {
-		status, text := statusOf(err)
-		if status == http.StatusInternalServerError {
-			text = err.Error()
-		}
-		s.note(sessionOf(r), status, err)
-		answer(w, status, "text/plain; charset=utf-8", []byte(text))
-		return true
+		return true, wordedError{err}
 	}
 	body, err := json.Marshal(result)
 	if err != nil {
-		answer(w, http.StatusInternalServerError, "text/plain; charset=utf-8", []byte(err.Error()))
-		return true
+		return true, wordedError{err}
 	}
 	answer(w, http.StatusOK, jsonType, body)
-	return true
+	return true, nil
 }
+
+// wordedError is an error of which the client is told all.
+type wordedError struct{ error }
+
+// Unwrap returns the error itself.
+func (e wordedError) Unwrap() error { return e.error }
 
 func (l *local) upkeep(r *http.Request, what []string) (result any, err error) {
 	v, err := l.vault.get()
