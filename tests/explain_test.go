@@ -128,7 +128,7 @@ func (s *system) suffer(b brokenSetup) string {
 func (s *system) normal(text string) string {
 	for _, r := range [][2]string{
 		{regexp.QuoteMeta(s.root), "ROOT"}, {`(kill|KILL|process) \d+`, "$1 PID"}, {`\([^ )]*python[^ )]*\)`, "(python3)"},
-		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME"}, {`4001:[\w-]+`, "4001:NAME"}, {`\d+ MiB are`, "N MiB are"}, {`\(/[^ )]*/sssd_kcm\)`, "(sssd_kcm)"},
+		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME"}, {`4001:[\w-]+`, "4001:NAME"}, {`(no KDC of EXAMPLE.TEST answers): .*`, "$1: WHY"}, {`\d+ MiB are`, "N MiB are"}, {`\(/[^ )]*/sssd_kcm\)`, "(sssd_kcm)"},
 	} {
 		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
 	}
@@ -153,9 +153,9 @@ func (s *system) tgt(times protocol.Times, offset int32) {
 	}
 }
 
-// spoilTicket gives user 4001 a ticket that is due for renewal and that its KDC
-// cannot read.
-func (s *system) spoilTicket() {
+// dueTicket gives user 4001 a ticket that is due for renewal. Its last byte is
+// changed by flip; before is called when it is to be stored.
+func (s *system) dueTicket(flip byte, before func()) {
 	s.t.Helper()
 	s.sh(sufferer, `echo secret | kinit -r 3d alice >/dev/null`)
 	c, name := s.kcm(), fmt.Sprint(sufferer)
@@ -164,14 +164,15 @@ func (s *system) spoilTicket() {
 	if err != nil || i < 0 {
 		s.t.Fatalf("%d credentials, %v", len(all), err)
 	}
-	spoilt := all[i]
-	spoilt.Ticket = slices.Clone(spoilt.Ticket)
-	spoilt.Ticket[len(spoilt.Ticket)-1] ^= 1
-	spoilt.Times.Auth, spoilt.Times.Start, spoilt.Times.End = in(-9*time.Hour), in(-9*time.Hour), in(time.Hour)
-	if err := c.Initialize(name, spoilt.Client); err != nil {
+	due := all[i]
+	due.Ticket = slices.Clone(due.Ticket)
+	due.Ticket[len(due.Ticket)-1] ^= flip
+	due.Times.Auth, due.Times.Start, due.Times.End = in(-9*time.Hour), in(-9*time.Hour), in(time.Hour)
+	before()
+	if err := c.Initialize(name, due.Client); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := c.Store(name, spoilt); err != nil {
+	if err := c.Store(name, due); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -226,7 +227,12 @@ func ofClients() []brokenSetup {
 		{name: "the clock was behind that of the KDC", harm: func(s *system) {
 			s.tgt(protocol.Times{Auth: in(12 * time.Minute), End: in(9 * time.Hour)}, 12*60)
 		}, see: func(*system, string) {}},
-		{name: "the KDC renews no longer", harm: (*system).spoilTicket},
+		{name: "the KDC renews no longer", harm: func(s *system) { s.dueTicket(1, func() {}) }},
+		{name: "no KDC answers a renewal", harm: func(s *system) {
+			s.dueTicket(0, func() { s.edit("kdc = 127.0.0.1:", "kdc = 127.0.0.1:1\n    was = 127.0.0.1:") })
+		}, see: func(s *system, _ string) {
+			s.edit("kdc = 127.0.0.1:1\n    was = ", "kdc = ")
+		}},
 		{name: "a limit is reached, and a cache has expired", harm: func(s *system) {
 			s.tgt(protocol.Times{Auth: in(-9 * time.Hour), End: in(-time.Hour)}, 0)
 			s.sh(sufferer, `echo secret | kinit -c KCM:4001:second bob >/dev/null; kswitch -c KCM:4001:second`)
@@ -279,6 +285,8 @@ while True: l.accept()`, s.path(kcmSocketPath))
 				s.configure("[kcm]\nmax_uid_ccaches = 7\n")
 			}},
 		{name: "a responder hangs", alone: true, harm: func(s *system) {
+			s.configure("[kcm]\ntimeout = 1000\n[secrets]\ntimeout = 1000\n") // so that sssd does not mend it first
+			s.restart()
 			s.wake("")
 			if err := syscall.Kill(s.pid("sssd_secrets"), syscall.SIGSTOP); err != nil {
 				t.Fatal(err)

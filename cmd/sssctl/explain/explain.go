@@ -162,7 +162,7 @@ func Text(findings []Finding) string {
 		if f.State == Problem {
 			state = strings.ToUpper(state)
 		}
-		fmt.Fprintf(&b, "%-10s %s: %s\n", state, f.Check, visible(f.Text))
+		fmt.Fprintf(&b, "%-10s %s: %s\n", state, f.Check, visible(strings.ReplaceAll(f.Text, "\n", "; ")))
 		for i, step := range f.Cure {
 			fmt.Fprintf(&b, "    %d. %s\n", i+1, visible(step.String()))
 		}
