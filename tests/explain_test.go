@@ -400,6 +400,16 @@ func TestExplainKnowsASocketOfAnotherPath(t *testing.T) {
 	}
 }
 
+func TestExplainTellsUsersOnlyOfThemselves(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	s := newSystem(t, "").start()
+	want := said{stderr: "only root may ask about others; without --user your own tickets are looked at\n", code: 1}
+	if got := s.ctl(sufferer, "", "explain", "--user", "4002"); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // compareExplained compares what explain says of set-ups with a file; those that
 // this machine lacks something for are left alone.
 func compareExplained(t *testing.T, order []string, told map[string]string) {

@@ -82,7 +82,7 @@ func (t *tool) scene(of string) (*explain.Scene, error) {
 	}
 	own, err := t.ownOnly(false, named)
 	if err != nil {
-		return nil, err
+		return nil, sentence("only root may ask about others; without --user your own tickets are looked at")
 	}
 	s := &explain.Scene{Now: time.Now(), Tool: layout.Current().Tool, Monitor: layout.Current().Monitor, Units: t.systemdHolds()}
 	uid := uint32(os.Geteuid())
