@@ -139,6 +139,10 @@ lint:
 	cd tests/lint && go build -ldflags '-s -w' -o ../../build/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	build/golangci-lint run --allow-parallel-runners ./...
 
+# Writes what README.md shows of sssctl; a test compares the shapes.
+screens: build
+	GOSSSD_SCREENS=yes go test -count=1 -run TheScreensOfREADME ./tests
+
 bench: build
 	tests/setup.sh
 	go test -run '^$$' -bench 'Cold|Kvno' -benchtime 10x ./tests
@@ -187,4 +191,4 @@ fuzz:
 clean:
 	rm -rf bin build
 
-.PHONY: build install install-units use-kcm run test lint bench scale fuzz faults histories hostile soak simulate clean
+.PHONY: build install install-units use-kcm run test lint bench screens scale fuzz faults histories hostile soak simulate clean
