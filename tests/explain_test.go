@@ -398,6 +398,9 @@ func TestExplainKnowsASocketOfAnotherPath(t *testing.T) {
 			t.Errorf("uid %d: %s", b.by, explain.Text(all))
 		}
 	}
+	if list := s.listed(sufferer); len(list) != 1 {
+		t.Errorf("the user's list has %d caches", len(list))
+	}
 }
 
 func TestExplainTellsUsersOnlyOfThemselves(t *testing.T) {

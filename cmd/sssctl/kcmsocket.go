@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gosssd/cmd/responders"
+	"gosssd/cmd/sssctl/explain"
 	"gosssd/confdb"
 	"gosssd/kcm"
 	"gosssd/kcm/client"
@@ -24,23 +25,35 @@ const exitNoSuch = 4
 // sssd_kcm decides who may see what: users their own caches, root those of all.
 type caches struct{ *client.Client }
 
-func (t *tool) openCaches() (caches, error) {
-	socket, err := t.kcmSocket()
-	if errors.Is(err, fs.ErrPermission) { // the configuration is root's; the default is where it is nearly everywhere
-		conf, errConf := confdb.NewSnapshot(responder.Schema(responders.List()), nil)
-		if errConf != nil {
-			return caches{}, errConf
+func (t *tool) openCaches() (c caches, err error) {
+	sockets, err := t.socketsOfClients()
+	for _, socket := range sockets {
+		c = caches{client.New(socket, moveTime)}
+		if err = c.Connect(); err == nil {
+			return c, nil
 		}
-		socket, err = kcm.Descriptor().SocketPath(t.root, conf), nil
 	}
+	return c, fmt.Errorf("sssd_kcm cannot be reached: %w", err)
+}
+
+// socketsOfClients are the sockets to be tried, in order. Who may not read the
+// configuration, which is root's, finds the server as libkrb5 does.
+func (t *tool) socketsOfClients() (sockets []string, err error) {
+	socket, err := t.kcmSocket()
+	if err == nil {
+		return []string{socket}, nil
+	} else if !errors.Is(err, fs.ErrPermission) {
+		return nil, err
+	}
+	uid := uint32(os.Geteuid())
+	if named := explain.ReadKrb5(t.krb5Files(), os.Getenv, uid, userName(uid)).Socket.Value; named != "" {
+		sockets = append(sockets, named)
+	}
+	conf, err := confdb.NewSnapshot(responder.Schema(responders.List()), nil)
 	if err != nil {
-		return caches{}, err
+		return nil, err
 	}
-	c := caches{client.New(socket, moveTime)}
-	if err := c.Connect(); err != nil {
-		return c, fmt.Errorf("sssd_kcm cannot be reached: %w", err)
-	}
-	return c, nil
+	return append(sockets, kcm.Descriptor().SocketPath(t.root, conf)), nil
 }
 
 // withCaches calls do with an open client.
