@@ -318,6 +318,14 @@ func TestMemoryIsGivenBackAfterwards(t *testing.T) {
 				c.must(protocol.OpDestroy, name(fmt.Sprint("1000:", i)))
 			}
 		}},
+		{"stacks and buffers of many connections", func() {
+			r.server.giveBack(true)
+			var all [][]byte
+			for range 4000 {
+				all = append(all, make([]byte, 8<<10))
+			}
+			clear(all)
+		}},
 	} {
 		what.do()
 		c.forget()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"runtime/debug"
+	"runtime/metrics"
 	"slices"
 	"time"
 )
@@ -188,20 +189,28 @@ func (s *Server) evictIdle() (freed bool) {
 	return freed
 }
 
-// notable is how much memory requests and replies must have taken, or caches
-// given up, for it to be given back to the system. The runtime would keep it for
-// later.
+// notable is how much memory requests and replies must have taken, caches given
+// up, or the process got for anything else (connections), for it to be given back
+// to the system. The runtime would keep it for later.
 const notable = 8 << 20
 
 // giveBack gives free memory back to the system where there is some to speak
 // of since the last time.
 func (s *Server) giveBack(freed bool) {
 	resident := s.users.resident.Load()
-	freed = freed || s.memory.Peak() > notable || s.residentBefore-resident > notable
+	freed = freed || s.memory.Peak() > notable || s.residentBefore-resident > notable || held()-s.heldBefore > notable
 	s.residentBefore = resident
 	if freed {
 		debug.FreeOSMemory()
+		s.heldBefore = held()
 	}
+}
+
+// held is how many bytes the runtime has from the system.
+func held() int64 {
+	all := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(all)
+	return int64(all[0].Value.Uint64()) - int64(all[1].Value.Uint64())
 }
 
 // keepSmall makes room when the caches in memory take too much, until ctx ends.
