@@ -3,10 +3,9 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	"gosssd/cmd/responders"
@@ -186,42 +185,51 @@ func (t *tool) inForce() string {
 // mostShown is how many operations and users status shows.
 const mostShown = 5
 
-func (h *health) print(out io.Writer) error {
-	fmt.Fprintf(out, "\nConfiguration: %s\n", h.advice())
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "\nSERVICE\tCLIENTS\tREQUESTS\tPER SECOND\tUNSERVED\tPER SECOND\tMEMORY\tSTORE\tFREE")
-	for _, s := range h.Responders {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\n", s.Name, s.Clients, s.Requests, rate(s.RequestRate), s.Unserved, rate(s.UnservedRate), size(s.Memory), size(s.Store), size(s.Free))
+// parts are what status shows of it.
+func (h *health) parts() []output.Part {
+	work := output.Table{
+		Heading:  []string{"SERVICE", "CLIENTS", "REQUESTS", "REQ/S", "UNSERVED", "UNSERVED/S", "MEMORY", "STORE", "FREE"},
+		Optional: []string{"UNSERVED/S"},
 	}
+	for _, s := range h.Responders {
+		work.Rows = append(work.Rows, texts(s.Name, fmt.Sprint(s.Clients), fmt.Sprint(s.Requests), rate(s.RequestRate), fmt.Sprint(s.Unserved),
+			rate(s.UnservedRate), size(s.Memory), size(s.Store), size(s.Free)))
+	}
+	parts := []output.Part{{Text: "\nConfiguration: " + h.advice() + "\n\n", Table: work}}
 	if len(h.Sockets) > 0 {
-		fmt.Fprintln(w, "\nIDENTITY SOCKET\tUSER\tCLIENTS\tPATH")
+		sockets := output.Table{Heading: []string{"IDENTITY SOCKET", "USER", "CLIENTS", "PATH"}}
 		for _, s := range h.Sockets {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", s.Name, s.User, s.Clients, s.Path)
+			sockets.Rows = append(sockets.Rows, texts(s.Name, s.User, fmt.Sprint(s.Clients), s.Path))
 		}
+		parts = append(parts, output.Part{Text: "\n", Table: sockets})
 	}
 	if len(h.Operations) > 0 {
-		fmt.Fprintln(w, "\nOPERATION\tANSWERED\tP50\tP99")
+		operations := output.Table{Heading: []string{"OPERATION", "ANSWERED", "P50", "P99"}}
+		for _, d := range h.Operations[:min(mostShown, len(h.Operations))] {
+			operations.Rows = append(operations.Rows, texts(d.Op, fmt.Sprint(d.Count), seconds(d.P50), seconds(d.P99)))
+		}
+		parts = append(parts, output.Part{Text: "\n", Table: operations})
 	}
-	for _, d := range h.Operations[:min(mostShown, len(h.Operations))] {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", d.Op, d.Count, seconds(d.P50), seconds(d.P99))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
+	return append(parts, output.Part{Text: h.remarks()})
+}
+
+// remarks are what stands below the tables.
+func (h *health) remarks() string {
+	var out strings.Builder
 	for _, s := range h.Responders {
 		if len(s.Ends) > 0 {
-			fmt.Fprintf(out, "\nEnds of %s that were not in order: %s\n", s.Name, endsText(s.Ends))
+			fmt.Fprintf(&out, "\nEnds of %s that were not in order: %s\n", s.Name, endsText(s.Ends))
 		}
 	}
 	if h.NextPurge != nil {
-		fmt.Fprintf(out, "\nNext purge: %s\n", since(h.NextPurge.Unix()))
+		fmt.Fprintf(&out, "\nNext purge: %s\n", since(h.NextPurge.Unix()))
 	}
 	for _, u := range h.Fullest[:min(mostShown, len(h.Fullest))] {
 		if u.Part >= nearFull {
-			fmt.Fprintf(out, "\nUser %d has used %.0f %% of %s\n", u.UID, 100*u.Part, u.Limit)
+			fmt.Fprintf(&out, "\nUser %d has used %.0f %% of %s\n", u.UID, 100*u.Part, u.Limit)
 		}
 	}
-	return nil
+	return out.String()
 }
 
 func (h *health) advice() string {

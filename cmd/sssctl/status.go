@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -131,27 +129,29 @@ func (t *tool) status(seen *look) (output.Listing, error) {
 	}
 	problem := t.probe(services)
 	var text strings.Builder
-	printed := errors.Join(printStatus(&text, services), printRenewal(&text, conn, services), printHooks(&text, conn, services))
+	printed := errors.Join(printRenewal(&text, conn, services), printHooks(&text, conn, services))
+	parts := []output.Part{{Table: statusTable(services)}, {Text: text.String()}}
 	answer := statusAnswer{Services: shownServices(services)}
 	if err == nil {
-		if answer.health, printed = t.healthBeside(&text, printed, conn, seen); answer.health != nil {
-			answer.Well = problem == nil
+		h, unknown := t.healthNow(ctx, conn, seen)
+		if h != nil {
+			answer.health, answer.Well = h, problem == nil
+			parts = append(parts, h.parts()...)
 		}
+		printed = errors.Join(printed, unknown)
 	}
-	return output.Listing{Text: text.String(), JSON: answer}, errors.Join(err, printed, problem)
+	return output.Listing{Parts: parts, JSON: answer}, errors.Join(err, printed, problem)
 }
 
-// healthBeside adds what is known by metrics to the text of status.
-func (t *tool) healthBeside(text *strings.Builder, before error, conn *sbus.Conn, seen *look) (*health, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), callTime)
-	defer cancel()
+// healthNow is what is known by metrics.
+func (t *tool) healthNow(ctx context.Context, conn *sbus.Conn, seen *look) (*health, error) {
 	families, err := metricsOver(ctx, conn)
 	if err != nil {
-		return nil, errors.Join(before, err)
+		return nil, err
 	}
 	h := t.healthOf(families)
 	*seen = h.ratesSince(*seen, time.Now())
-	return h, errors.Join(before, h.print(text))
+	return h, nil
 }
 
 // statusAnswer is what status --json prints.
@@ -285,18 +285,28 @@ func (t *tool) probe(services []description) error {
 	return problem
 }
 
-func printStatus(out io.Writer, services []description) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "SERVICE\tSTATE\tPID\tSINCE\tGENERATION\tDEBUG LEVEL\tRESTARTS\tVERSION\tLAST EXIT")
+func statusTable(services []description) output.Table {
+	table := output.Table{
+		Heading:  []string{"SERVICE", "STATE", "PID", "SINCE", "GENERATION", "DEBUG LEVEL", "RESTARTS", "VERSION", "LAST EXIT"},
+		Optional: []string{"DEBUG LEVEL", "GENERATION"},
+	}
 	for _, s := range services {
 		version := orDash(s.version)
 		if s.replaced {
 			version += " (replaced)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", s.Name, s.State, number(uint64(s.PID)), since(s.Since),
-			number(s.Generation), level(s.DebugLevel), s.Restarts, version, orDash(s.LastExit))
+		table.Rows = append(table.Rows, texts(s.Name, s.State, number(uint64(s.PID)), since(s.Since), number(s.Generation),
+			level(s.DebugLevel), fmt.Sprint(s.Restarts), version, s.LastExit))
 	}
-	return w.Flush()
+	return table
+}
+
+// texts is a row of texts.
+func texts(of ...string) (row []output.Cell) {
+	for _, text := range of {
+		row = append(row, output.Text(text))
+	}
+	return row
 }
 
 // services returns the status of the monitor and of every responder.

@@ -78,11 +78,20 @@ type Listing struct {
 	Table Table
 	// Above are lines for people before the table, as its heading.
 	Above string
+	// Parts are printed for people, one below the other, in place of the table
+	// where there are any.
+	Parts []Part
 	// Text is printed for people in place of the table where it is not "".
 	Text string
 	// JSON is marshalled for programs. The names of its fields are kept from
 	// one version to the next.
 	JSON any
+}
+
+// Part is a text and a table below it.
+type Part struct {
+	Text  string
+	Table Table
 }
 
 // Place is where a command prints to.
@@ -149,6 +158,9 @@ func (o *Options) print(to Place, l Listing) error {
 		before = time.Now().Format(time.DateTime) + "\n"
 	}
 	text := l.Text
+	for _, part := range l.Parts {
+		text += part.Text + part.Table.format(to, o)
+	}
 	if text == "" {
 		text = l.Table.format(to, o)
 		if !o.noLegend {
