@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -19,6 +20,7 @@ func TestTheJournalExplainsARefusal(t *testing.T) {
 	expect(t, quota, "A limit of credential caches or secrets is reached", "program kinit, was refused:", "max_uid_ccaches is reached", "kdestroy -c CACHE", "sssctl restart")
 	expect(t, m.eventually(`journalctl --no-pager -x GOSSSD_CACHE=0`, "unset KRB5CCNAME"), "A user asked for what is another's", "program klist (process ")
 	expect(t, m.sh(0, `journalctl --no-pager -o verbose GOSSSD_CODE=EDQUOT`), "MESSAGE_ID=3ea6032d4123467393b3b2b1cc29bc98", "GOSSSD_PRINCIPAL=u2@", "GOSSSD_PROGRAM=kinit", "GOSSSD_PID=", "GOSSSD_CID=")
+	expect(t, m.sh(0, fmt.Sprintf(`sssctl analyze --journal --user %d --since 1h`, someone)), "refused EDQUOT", "kinit", "debug_level 6")
 	if out := m.sh(0, `journalctl --no-pager GOSSSD_UID=4711`); !strings.Contains(out, "No entries") {
 		t.Errorf("a user who asked for nothing has %s", out)
 	}
