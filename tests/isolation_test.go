@@ -231,8 +231,8 @@ var attempts = []attempt{
 	{op: protocol.OpChmod, params: named(fixed([]byte{1, 0xff})), other: protocol.NoFile},
 	{op: protocol.OpGetInitialTicket, params: named(fixed([]byte{0}, word(18<<16), word(0))),
 		own: protocol.Unreachable, other: protocol.NoFile, root: protocol.Unreachable}, // sssd_kcm knows of no KDC that answers
-	{op: protocol.OpGetTicket, params: named(fixed(word(0), word(18), protocol.AppendPrincipal(nil, principal("host", "x")))),
-		own: protocol.NoSupport, other: protocol.NoFile, root: protocol.NoSupport}, // the ticket is not one
+	{op: protocol.OpGetTicket, params: named(fixed(word(0), word(0), protocol.AppendPrincipal(nil, principal("host", "x")))),
+		own: protocol.Unreachable, other: protocol.NoFile, root: protocol.Unreachable},
 	{op: protocol.OpMoveCache, what: "to an own one", params: func(_ *isolation, p caller, to target) []byte {
 		return append(protocol.AppendName(nil, to.name), protocol.AppendName(nil, cacheOf(p.counts)+":moved")...)
 	}, other: protocol.NoFile, root: protocol.BadName},
