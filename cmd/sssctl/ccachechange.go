@@ -127,9 +127,8 @@ func (p *purge) run(c *cobra.Command, kept caches, names []string, now time.Time
 		} else {
 			err = kept.name(protocol.OpDestroy, name)
 		}
-		gone, isExit := errors.AsType[exit](err)
 		switch {
-		case isExit && gone.code == exitNoSuch:
+		case isGone(err):
 		case err != nil:
 			problems = append(problems, err)
 		case !p.expired || removed > 0:

@@ -144,12 +144,14 @@ func (t *tool) lookAtSocket(ofClients string) explain.Socket {
 	if err == nil {
 		return look(path)
 	}
-	if ofClients != "" {
-		if s := look(ofClients); s.Stat == nil && s.Connect == nil && s.Answer == nil {
-			return s
+	var last explain.Socket
+	for _, path := range t.usualSockets(ofClients) {
+		last = look(path)
+		if last.Stat == nil && last.Connect == nil && last.Answer == nil {
+			break
 		}
 	}
-	return look(t.root.Path(kcm.Descriptor().Socket))
+	return last
 }
 
 // systemdHolds reports whether systemd holds the sockets, as far as the caller may
@@ -182,7 +184,7 @@ func (t *tool) cachesOf(u *explain.User, own bool, socket string) (list []explai
 	var problems []error
 	err = m.eachCache([]uint32{u.UID}, func(l kcm.Listed) {
 		x, err := kept.read(l.Name)
-		if gone, ok := errors.AsType[exit](err); ok && gone.code == exitNoSuch {
+		if isGone(err) {
 			return // it was destroyed meanwhile, or has no principal yet
 		} else if err != nil {
 			problems = append(problems, err)

@@ -7,14 +7,11 @@ import (
 	"os"
 	"strings"
 
-	"gosssd/cmd/responders"
 	"gosssd/cmd/sssctl/explain"
-	"gosssd/confdb"
 	"gosssd/kcm"
 	"gosssd/kcm/client"
 	"gosssd/kcm/protocol"
 	"gosssd/layout"
-	"gosssd/responder"
 )
 
 // exitNoSuch is the exit code where there is no such cache, as systemctl has it
@@ -38,7 +35,7 @@ func (t *tool) openCaches() (c caches, err error) {
 
 // socketsOfClients are the sockets to be tried, in order. Who may not read the
 // configuration, which is root's, finds the server as libkrb5 does.
-func (t *tool) socketsOfClients() (sockets []string, err error) {
+func (t *tool) socketsOfClients() ([]string, error) {
 	socket, err := t.kcmSocket()
 	if err == nil {
 		return []string{socket}, nil
@@ -46,14 +43,16 @@ func (t *tool) socketsOfClients() (sockets []string, err error) {
 		return nil, err
 	}
 	uid := uint32(os.Geteuid())
-	if named := explain.ReadKrb5(t.krb5Files(), os.Getenv, uid, userName(uid)).Socket.Value; named != "" {
+	return t.usualSockets(explain.ReadKrb5(t.krb5Files(), os.Getenv, uid, userName(uid)).Socket.Value), nil
+}
+
+// usualSockets are where the server is looked for without its configuration: where
+// krb5.conf says, if it does, and where it is by default.
+func (t *tool) usualSockets(named string) (sockets []string) {
+	if named != "" {
 		sockets = append(sockets, named)
 	}
-	conf, err := confdb.NewSnapshot(responder.Schema(responders.List()), nil)
-	if err != nil {
-		return nil, err
-	}
-	return append(sockets, kcm.Descriptor().SocketPath(t.root, conf)), nil
+	return append(sockets, t.root.Path(kcm.Descriptor().Socket))
 }
 
 // withCaches calls do with an open client.
@@ -85,6 +84,12 @@ func cacheRefusal(name string, err error) error {
 		return fmt.Errorf("%q: permission denied", name)
 	}
 	return fmt.Errorf("%q: sssd_kcm answers %v", name, code(err))
+}
+
+// isGone reports whether an error is that there is no such cache.
+func isGone(err error) bool {
+	coded, ok := errors.AsType[exit](err)
+	return ok && coded.code == exitNoSuch
 }
 
 // names returns the caller's caches in their order.
@@ -181,7 +186,7 @@ func (c caches) mine() ([]contents, error) {
 	var list []contents
 	for _, name := range names {
 		x, err := c.read(name)
-		if gone, ok := errors.AsType[exit](err); ok && gone.code == exitNoSuch {
+		if isGone(err) {
 			continue // it was destroyed meanwhile, or has no principal yet
 		} else if err != nil {
 			return nil, err
