@@ -40,6 +40,16 @@ func (s State) Write(dir string) error {
 	return nil
 }
 
+// Lost counts the states of so many cuts in which check finds something wrong.
+func (t *Trace) Lost(count int, random *rand.Rand, check func(State) error) (lost int) {
+	for state := range t.States(count, random) {
+		if check(state) != nil {
+			lost++
+		}
+	}
+	return lost
+}
+
 // States returns count states that a disk may be in when the power is cut, at
 // places all over the trace. The directory was empty before.
 func (t *Trace) States(count int, random *rand.Rand) iter.Seq[State] {

@@ -104,13 +104,7 @@ func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
 	}
 	// The same cuts must show what is lost when nothing waits for the disk.
 	for what, worse := range map[string]*powercut.Trace{"files": trace.Unsynced(false), "names": trace.Unsynced(true)} {
-		lost := 0
-		for state := range worse.States(40, rand.New(rand.NewPCG(9, 10))) {
-			if numbersAfter(dir, state) != nil {
-				lost++
-			}
-		}
-		if lost == 0 {
+		if worse.Lost(40, rand.New(rand.NewPCG(9, 10)), func(state powercut.State) error { return numbersAfter(dir, state) }) == 0 {
 			t.Errorf("without syncs of %s nothing is lost: the cuts do not cut", what)
 		}
 	}
