@@ -146,6 +146,29 @@ func TestRespondersThatAreKilledAgainAndAgainComeBack(t *testing.T) {
 	}
 }
 
+// TestSecretsStartsWhileKCMIsStopped has kcm end with a client whose caches it
+// asks the secrets service for, which starts anew meanwhile: systemd would not
+// start it before kcm has ended if their services were ordered.
+func TestSecretsStartsWhileKCMIsStopped(t *testing.T) {
+	t.Parallel()
+	m := bootMachine(t, "[sssd]\n")
+	m.sh(0, `systemctl start sssd`)
+	m.sh(someone, kinit)
+	m.sh(0, `systemctl stop sssd-kcm; systemctl kill -s STOP sssd-secrets`) // the next kcm has no caches in memory
+	answered := make(chan error, 1)
+	go func() {
+		_, err := m.try(someone, `klist -s`)
+		answered <- err
+	}()
+	m.eventually(`awk '$6 == "02" && $8 == "/run/secrets.socket" { print "waits" }' /proc/net/unix`, "waits")
+	m.sh(0, `systemctl stop --no-block sssd-kcm`)
+	m.eventually(`systemctl is-active sssd-kcm || :`, "deactivating")
+	m.sh(0, `systemctl kill -s KILL sssd-secrets`)
+	if err := <-answered; err != nil {
+		t.Errorf("klist: %v", err)
+	}
+}
+
 func TestUnderSystemdOnlyARestartOfSssdReadsTheConfiguration(t *testing.T) {
 	t.Parallel()
 	m := bootMachine(t, "[kcm]\ndebug_level = 2\n")
