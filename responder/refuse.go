@@ -40,10 +40,7 @@ func (d Descriptor) Refuse(ctx context.Context, l *net.UnixListener) (clients in
 	defer serving.Wait()
 	for {
 		c, err := l.AcceptUnix()
-		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-			if err == nil {
-				_ = c.Close()
-			}
+		if err != nil && (ctx.Err() != nil || errors.Is(err, net.ErrClosed)) {
 			return clients
 		}
 		if err != nil {
@@ -53,6 +50,7 @@ func (d Descriptor) Refuse(ctx context.Context, l *net.UnixListener) (clients in
 			}
 			continue
 		}
+		// At the end of the context as well: it may have sent a request already.
 		clients++
 		places <- struct{}{}
 		serving.Go(func() {

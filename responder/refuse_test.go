@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"gosssd/linux"
 )
@@ -72,4 +74,57 @@ func TestAReplyThatClosesIsNotLostWhateverTheClientHasSent(t *testing.T) {
 	if got, err := io.ReadAll(c); string(got) != "bye" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
+}
+
+// TestAClientThatComesAtTheEndOfRefusingIsAnswered refuses for a moment, over
+// and over: whoever is not answered by the one is by the next.
+func TestAClientThatComesAtTheEndOfRefusingIsAnswered(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	held, err := linux.Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	running, stop := context.WithCancel(t.Context())
+	var refusing sync.WaitGroup
+	defer refusing.Wait()
+	defer stop()
+	refusing.Go(func() {
+		for moment := time.Microsecond; running.Err() == nil; moment = moment%(100*time.Microsecond) + time.Microsecond {
+			refuseFor(t, moment, held)
+		}
+	})
+	for i := range 1000 {
+		c := dial(t, path)
+		for write(c) != nil { // then libkrb5 connects again, too
+			c.Close()
+			c = dial(t, path)
+		}
+		b, err := io.ReadAll(io.LimitReader(c, 2))
+		if string(b) != "no" {
+			t.Fatalf("client %d is answered %q, %v", i, b, err)
+		}
+		c.Close()
+	}
+}
+
+// refuseFor refuses the clients of a socket for a time, with a listener of its
+// own as a monitor does.
+func refuseFor(t *testing.T, time time.Duration, held *net.UnixListener) {
+	file, err := held.File()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer file.Close()
+	l, err := net.FileListener(file)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer l.Close()
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	ctx, cancel := context.WithTimeout(t.Context(), time)
+	defer cancel()
+	Descriptor{Refusal: lengthPrefixed}.Refuse(ctx, l.(*net.UnixListener))
 }
