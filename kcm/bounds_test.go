@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -334,5 +335,27 @@ func TestMemoryIsGivenBackAfterwards(t *testing.T) {
 		if got := released() - before; got < 4<<20 {
 			t.Errorf("after %s %d KiB are given back", what.name, got>>10)
 		}
+	}
+}
+
+// TestLargeCachesLeaveMemorySoonerThanOthers counts the checks that caches stay
+// after their user's last request.
+func TestLargeCachesLeaveMemorySoonerThanOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	for uid, size := range map[uint32]int{1000: 100, 1001: 2 << 20} {
+		r.client(uid).must(protocol.OpReplace, name(fmt.Sprint(uid)), u32(0), princ("alice@"+realm), largeList(size))
+	}
+	stays := map[uint32]int{}
+	for range idleChecks + 2 {
+		for _, uid := range []uint32{1000, 1001} {
+			if r.server.users.of(uid).published.Load() != nil {
+				stays[uid]++
+			}
+		}
+		r.server.evictIdle()
+	}
+	if want := (map[uint32]int{1000: idleChecks + 1, 1001: idleChecksOfLarge + 1}); !maps.Equal(stays, want) {
+		t.Errorf("checks in memory: %v, want %v", stays, want)
 	}
 }

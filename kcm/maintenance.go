@@ -4,16 +4,16 @@ import (
 	"cmp"
 	"context"
 	"math"
-	"runtime/debug"
-	"runtime/metrics"
 	"slices"
 	"time"
 )
 
-// A collection that was not used between as many checks leaves memory.
+// A collection that was not used between as many checks leaves memory. One that is
+// more than modest does so sooner: it would keep much memory for one user.
 const (
 	idleCheckInterval = time.Minute
 	idleChecks        = 5
+	idleChecksOfLarge = 1
 )
 
 // maintain purges and evicts at their times, until ctx ends.
@@ -180,37 +180,30 @@ func (s *Server) evictIdle() (freed bool) {
 		return false // there is no less of it elsewhere
 	}
 	for _, c := range s.users.all() {
+		enough := idleChecks
+		if c.published.Load().weight() > modest {
+			enough = idleChecksOfLarge
+		}
 		if c.used.Swap(false) {
 			c.idleChecks = 0
-		} else if c.idleChecks++; c.idleChecks >= idleChecks {
+		} else if c.idleChecks++; c.idleChecks >= enough {
 			freed = s.evict(c) || freed
 		}
 	}
 	return freed
 }
 
-// notable is how much memory requests and replies must have taken, caches given
-// up, or the process got for anything else (connections), for it to be given back
-// to the system. The runtime would keep it for later.
+// notable is how much memory requests and replies must have taken, or caches
+// given up, for it to be given back to the system.
 const notable = 8 << 20
 
 // giveBack gives free memory back to the system where there is some to speak
 // of since the last time.
 func (s *Server) giveBack(freed bool) {
 	resident := s.users.resident.Load()
-	freed = freed || s.memory.Peak() > notable || s.residentBefore-resident > notable || held()-s.heldBefore > notable
+	freed = freed || s.memory.Peak() > notable || s.residentBefore-resident > notable
 	s.residentBefore = resident
-	if freed {
-		debug.FreeOSMemory()
-		s.heldBefore = held()
-	}
-}
-
-// held is how many bytes the runtime has from the system.
-func held() int64 {
-	all := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
-	metrics.Read(all)
-	return int64(all[0].Value.Uint64()) - int64(all[1].Value.Uint64())
+	s.spare.GiveBack(freed)
 }
 
 // keepSmall makes room when the caches in memory take too much, until ctx ends.

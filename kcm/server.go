@@ -28,8 +28,8 @@ type Server struct {
 	dropped  atomic.Uint64 // clients that were disconnected
 	foreign  atomic.Uint64 // users whose caches root has reached, each once for a connection
 
-	residentBefore int64 // what was in memory when memory was last given back; of the maintenance goroutine
-	heldBefore     int64 // what the process had from the system then; of the maintenance goroutine
+	residentBefore int64            // what was in memory when memory was last given back; of the maintenance goroutine
+	spare          *responder.Spare // of the maintenance goroutine
 
 	doubted bool // the log says that the wall clock is in doubt; of the maintenance goroutine
 
@@ -99,7 +99,7 @@ func newServer(service *responder.Service, stores Stores, renew renewal.KDC, tic
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{now: now, clock: newClock(now, monotonic), random: random, stores: stores, travelLimit: maxTravel, stopMaintenance: stop, reloaded: make(chan struct{}, 1)}
 	s.memory, s.replies = responder.NewBudget(inFlight, ofOneUser), newReplies()
-	s.heldBefore = held()
+	s.spare = responder.NewSpare()
 	s.settings.Store(settingsOf(service.Conf))
 	storage := service.Conf.Section(section).String("ccache_storage")
 	s.users = newUsers(storage, stores.Open, service.Log, service.Signal)

@@ -5,9 +5,17 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"gosssd/responder"
+	"gosssd/responder/log"
+	"gosssd/secrets"
+	"gosssd/secrets/vault"
 )
 
 // attack opens connections of uid 1000, on each of which something is sent and
@@ -74,4 +82,38 @@ func TestMemoryForOneUsersRequestsIsBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMemoryIsGivenBackAfterwards has requests leave garbage behind.
+func TestMemoryIsGivenBackAfterwards(t *testing.T) {
+	debug.FreeOSMemory() // what other tests left
+	synctest.Test(t, func(t *testing.T) {
+		handler, err := New(vault.Open)(&responder.Service{
+			Descriptor: secrets.Descriptor(), Root: responder.Root(t.TempDir()),
+			Conf: snapshot(t, sections{}), Log: log.To(&safeBuffer{}, log.Mask(9)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all [][]byte
+		for range 512 {
+			all = append(all, make([]byte, 1<<16))
+		}
+		runtime.KeepAlive(all)
+		before := givenBack()
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		if got := givenBack() - before; got < 16<<20 {
+			t.Errorf("after a minute %d of 32768 KiB are given back", got>>10)
+		}
+		if err := handler.(*service).Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func givenBack() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapReleased)
 }

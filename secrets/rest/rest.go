@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"gosssd/confdb"
@@ -37,6 +38,7 @@ func New(open func(dir string, opts vault.Options) (*vault.Vault, error)) respon
 			served:    make(chan error, 1),
 			memory:    responder.NewBudget(memoryTotal, memoryShare),
 			kcmMemory: responder.NewBudget(kcmMemory, kcmMemory),
+			spare:     responder.NewSpare(),
 		}
 		s.disk.Watch(&s.local.vault.options)
 		s.settings.Store(s.resolve(svc.Conf))
@@ -72,6 +74,9 @@ type service struct {
 	served   chan error // of server.Serve
 
 	memory, kcmMemory *responder.Budget
+	spare             *responder.Spare
+	stop              context.CancelFunc // of background
+	background        sync.WaitGroup
 
 	disk     measure.Disk
 	requests atomic.Uint64 // that have come, answered or not
@@ -96,6 +101,8 @@ func (s *service) MayExit() bool { return true }
 
 // Close ends the service after the last client is gone.
 func (s *service) Close() error {
+	s.stop()
+	s.background.Wait()
 	err := s.server.Shutdown(context.Background())
 	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)

@@ -32,7 +32,8 @@ const (
 	kcmMemory   = 64 << 20
 )
 
-// start serves the connections that Serve hands over.
+// start serves the connections that Serve hands over, and gives back what
+// memory they took.
 func (s *service) start() {
 	s.server = &http.Server{
 		Handler:           s,
@@ -48,6 +49,9 @@ func (s *service) start() {
 		ConnState: func(c net.Conn, state http.ConnState) { c.(*session).unheard.Store(state == http.StateActive) },
 	}
 	go func() { s.served <- s.server.Serve(s.handover) }()
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.background.Go(func() { s.spare.Run(ctx) })
 }
 
 // Serve answers one client until it is gone. The end of ctx cuts it off.
