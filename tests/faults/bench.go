@@ -76,6 +76,11 @@ type reloadRow struct {
 	kcmReloaded, secLoaded int64 // most memory when all is read from disk again
 }
 
+func (r *reloadRow) before(kcm, secrets resident) {
+	r.kcmBefore, r.secBefore = kcm.all(), secrets.all()
+}
+func (r *reloadRow) after(kcm, secrets resident) { r.kcmAfter, r.secAfter = kcm.all(), secrets.all() }
+
 // start starts a server of one side in a directory of its own.
 func (b *bench) start(sd *side, o options) (*server, error) {
 	b.mu.Lock()
@@ -165,7 +170,7 @@ func (b *bench) runAttacks(servers []*server) (failed error) {
 	}
 	for _, s := range servers {
 		row := reloadRow{side: s.name}
-		row.kcmBefore, row.secBefore = s.resident()
+		row.before(s.resident())
 		b.reloads = append(b.reloads, row)
 	}
 	return failed
@@ -214,7 +219,7 @@ func (b *bench) attack(s *server, a attack) (report, error) {
 // reload looks at what a server has after a minute of rest, kills it, and lets
 // the greedy user read what he has.
 func (b *bench) reload(s *server, row *reloadRow) {
-	row.kcmAfter, row.secAfter = s.resident()
+	row.after(s.resident())
 	s.kill()
 	var r report
 	var watching sync.WaitGroup

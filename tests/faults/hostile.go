@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -12,35 +13,48 @@ import (
 // What is promised to an honest user whatever another does, and to the machine.
 const (
 	hostileP99    = 50 * time.Millisecond
-	hostileMemory = 1016 << 20 // the sum of the bounds in ARCHITECTURE.md, "Memory"
-	hostileLeft   = 10 << 20   // more than before the attack, after the rest
+	hostileMemory = 1016 << 20 // all that is resident: the sum of the bounds in ARCHITECTURE.md, "Memory"
+	hostileLeft   = 10 << 20   // more of their own than before the attack, after the rest
 )
 
-// hostileRest is by when memory is to be back: sssd_kcm gives it back once a
-// minute.
-const hostileRest = 90 * time.Second
+// hostileRest is by when memory is to be back: the responders give it back once
+// a minute, and large caches leave it with the second minute without a request.
+const hostileRest = 150 * time.Second
 
 // hostileRow is what an attack came to on a server that had just started.
 type hostileRow struct {
 	attackRow
-	before, after int64 // resident bytes of all its processes
-	gone          bool  // it did not survive
+	idle          report   // of the client of an idle server meanwhile
+	before, after resident // of all its processes
+	gone          bool     // it did not survive
 	server        *server
 }
 
 // missed says which promises were not kept.
 func (r *hostileRow) missed() string {
-	var all []string
+	all := []string{r.late()}
 	for what, kept := range map[string]bool{
-		"p99": r.P99 < hostileP99, "failures": r.Failures == 0, "bound of memory": r.KCM < hostileMemory,
-		"memory given back": r.after <= r.before+hostileLeft, "survival": !r.gone && !r.Stopped, "requests": r.Requests > 0,
+		"failures": r.Failures == 0, "bound of memory": r.KCM < hostileMemory,
+		"memory given back": r.after.own <= r.before.own+hostileLeft, "survival": !r.gone && !r.Stopped, "requests": r.Requests > 0,
 	} {
 		if !kept {
 			all = append(all, what)
 		}
 	}
 	slices.Sort(all)
-	return strings.Join(all, ", ")
+	return strings.Join(slices.DeleteFunc(all, func(what string) bool { return what == "" }), ", ")
+}
+
+// late says whether the honest client waited too long. Where the client of an
+// idle server did too, that may be the machine's doing.
+func (r *hostileRow) late() string {
+	switch {
+	case r.P99 < hostileP99:
+		return ""
+	case r.idle.P99 >= hostileP99 && r.P99 < r.idle.P99+hostileP99:
+		return "p99 undecided"
+	}
+	return "p99"
 }
 
 // runHostile lays each attack on new servers, and looks at their memory when
@@ -57,10 +71,17 @@ func (b *bench) runHostile() (failed error) {
 			}
 			row := &hostileRow{attackRow: attackRow{attack: a, side: s.name}, server: s}
 			row.before = sum(s.resident())
+			beside, err := b.startIdle()
+			if err != nil {
+				return err
+			}
 			if row.report, err = b.attack(s, a); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("%s, %s: %w", a.name, s.name, err))
 			}
-			fmt.Fprintf(os.Stderr, "%s, %s: %+v\n", a.name, s.name, row.report)
+			if row.idle, err = beside.finish(); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("%s, %s: %w", a.name, s.name, err))
+			}
+			fmt.Fprintf(os.Stderr, "%s, %s: %+v\nan idle server: %+v\n", a.name, s.name, row.report, row.idle)
 			b.hostiles = append(b.hostiles, row)
 		}
 	}
@@ -68,8 +89,8 @@ func (b *bench) runHostile() (failed error) {
 		waited := false
 		for _, row := range b.hostiles {
 			row.after = sum(row.server.resident())
-			row.gone = row.after == 0
-			waited = waited || row.after > row.before+hostileLeft
+			row.gone = row.after == resident{}
+			waited = waited || row.after.own > row.before.own+hostileLeft
 		}
 		if !waited || time.Now().After(deadline) {
 			break
@@ -84,28 +105,16 @@ func (b *bench) runHostile() (failed error) {
 	return failed
 }
 
-func sum(a, b int64) int64 { return a + b }
+func sum(a, b resident) resident { return resident{a.own + b.own, a.files + b.files} }
 
 func (b *bench) tableOfHostile(t *strings.Builder) {
 	t.WriteString("\n## Hostile clients, new servers\n\n" +
-		"| Attack | Server | honest requests | failed | p99 ms | longest ms | MiB before | at most | after | missed |\n" +
-		"|---|---|---:|---:|---:|---:|---:|---:|---:|---|\n")
-	last := ""
+		"| Attack | Server | honest requests | failed | p99 ms | longest ms | idle server, p99 ms | longest ms | own MiB before | after | with files, before | at most | after | missed |\n" +
+		"|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n")
+	var attacks names
 	for _, r := range b.hostiles {
-		name := r.attack.name
-		if name == last {
-			name = ""
-		}
-		last = r.attack.name
-		failed := fmt.Sprint(r.Failures)
-		if r.Failures > 0 {
-			failed += ", first: " + r.First
-		}
-		missed := r.missed()
-		if missed == "" {
-			missed = "–"
-		}
-		fmt.Fprintf(t, "| %s | %s | %d | %s | %s | %s | %s | %s | %s | %s |\n", name, r.side, r.Requests, failed, ms(r.P99), ms(r.Longest),
-			mib(r.before), mib(r.KCM+r.Secrets), mib(r.after), missed)
+		fmt.Fprintf(t, "| %s | %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", attacks.next(r.attack.name), r.side, r.Requests, r.failed(),
+			ms(r.P99), ms(r.Longest), ms(r.idle.P99), ms(r.idle.Longest),
+			mib(r.before.own), mib(r.after.own), mib(r.before.all()), mib(r.KCM+r.Secrets), mib(r.after.all()), cmp.Or(r.missed(), "–"))
 	}
 }

@@ -32,9 +32,20 @@ func memory(pid int, figure string) (bytes int64) {
 	return bytes << 10
 }
 
+// resident is memory that a process has now: what is its own, which the machine
+// gets back by no other means than its doing, and pages of files, of which the
+// system keeps a copy for as long as it has nothing better to do with the room.
+type resident struct{ own, files int64 }
+
+func (r resident) all() int64 { return r.own + r.files }
+
+func residentOf(pid int) resident {
+	return resident{own: memory(pid, "RssAnon"), files: memory(pid, "RssFile") + memory(pid, "RssShmem")}
+}
+
 // resident is what the programs have in memory now.
-func (s *server) resident() (kcm, secrets int64) {
-	return memory(s.pid("sssd_kcm"), "VmRSS"), memory(s.pid("sssd_secrets"), "VmRSS")
+func (s *server) resident() (kcm, secrets resident) {
+	return residentOf(s.pid("sssd_kcm")), residentOf(s.pid("sssd_secrets"))
 }
 
 // watch notes the most memory that the programs have until stop is closed, and

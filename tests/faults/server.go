@@ -122,14 +122,14 @@ func (s *server) startOurs() error {
 
 func (s *server) run(cmd *exec.Cmd) error {
 	s.process = cmd
-	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	s.process.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	output, err := os.OpenFile(s.dir+"/var/log/sssd/output", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer output.Close()
 	s.process.Stdout, s.process.Stderr = output, output
-	if err := s.process.Start(); err != nil {
+	if err := startSession(s.process); err != nil {
 		return err
 	}
 	s.ended = make(chan struct{})
@@ -346,6 +346,7 @@ func (st *starter) runOnce(socket *os.File) (more bool) {
 	st.mu.Lock()
 	cmd := exec.Command(st.s.overlay, st.s.tree, "sh", "-euc", debianStart, st.s.dir, program)
 	cmd.ExtraFiles = []*os.File{socket}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if out, err := os.OpenFile(st.s.dir+"/var/log/sssd/output", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
 		defer out.Close()
 		cmd.Stdout, cmd.Stderr = out, out
@@ -355,7 +356,7 @@ func (st *starter) runOnce(socket *os.File) (more bool) {
 	case <-st.stopped:
 		err = net.ErrClosed
 	default:
-		if err = cmd.Start(); err == nil {
+		if err = startSession(cmd); err == nil {
 			st.running = cmd
 		}
 	}

@@ -33,14 +33,9 @@ func (b *bench) tables() string {
 	}
 	if len(b.faults) > 0 {
 		t.WriteString("\n## Faults\n\n| Fault | Server | What clients saw | Lost | Resumed by itself | What the administrator reads |\n|---|---|---|---|---|---|\n")
-		last := ""
+		var faults names
 		for _, f := range b.faults {
-			name := f.fault
-			if name == last {
-				name = ""
-			}
-			last = f.fault
-			fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s |\n", name, f.side, f.saw, f.lost, f.resumed, f.reads)
+			fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s |\n", faults.next(f.fault), f.side, f.saw, f.lost, f.resumed, f.reads)
 		}
 	}
 	return t.String()
@@ -50,21 +45,13 @@ func (b *bench) tableOfAttacks(t *strings.Builder) {
 	t.WriteString("\n## What one user can take\n\n" +
 		"| Attack | Server | sssd_kcm MiB | sssd_secrets MiB | log KiB | honest requests | failed | median ms | p99 ms | longest ms | the attacker |\n" +
 		"|---|---|---|---|---|---|---|---|---|---|---|\n")
-	last := ""
+	var attacks names
 	for _, a := range b.attacked {
-		name := a.attack.name
-		if name == last {
-			name = ""
-		}
-		last = a.attack.name
-		failed := fmt.Sprint(a.Failures)
-		if a.Failures > 0 {
-			failed += ", first: " + a.First
-		}
+		failed := a.failed()
 		if a.Stopped {
 			failed += " (stopped above 3 GiB)"
 		}
-		fmt.Fprintf(t, "| %s | %s | %d | %s | %d | %d | %s | %s | %s | %s | %s |\n", name, a.side, a.KCM>>20, mib(a.Secrets), a.LogSize>>10,
+		fmt.Fprintf(t, "| %s | %s | %d | %s | %d | %d | %s | %s | %s | %s | %s |\n", attacks.next(a.attack.name), a.side, a.KCM>>20, mib(a.Secrets), a.LogSize>>10,
 			a.Requests, failed, ms(a.Median), ms(a.P99), ms(a.Longest), a.Attacker)
 	}
 	if b.only != "" {
@@ -75,6 +62,26 @@ func (b *bench) tableOfAttacks(t *strings.Builder) {
 		fmt.Fprintf(t, "| %s | %d, %s | %d, %s | %s | %d, %s |\n", r.side, r.kcmBefore>>20, mib(r.secBefore), r.kcmAfter>>20, mib(r.secAfter), r.saw,
 			r.kcmReloaded>>20, mib(r.secLoaded))
 	}
+}
+
+// names are those of the first column, which leaves out one that is the same as
+// in the row above.
+type names struct{ last string }
+
+func (n *names) next(name string) string {
+	if name == n.last {
+		return ""
+	}
+	n.last = name
+	return name
+}
+
+// failed is how many requests failed, and of what the first.
+func (r *report) failed() string {
+	if r.Failures == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d, first: %s", r.Failures, r.First)
 }
 
 // mib is nothing where there is no such process.

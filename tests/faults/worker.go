@@ -12,18 +12,21 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gosssd/kcm/client"
 	"gosssd/kcm/protocol"
 )
 
 // task is what a client process does until its standard input ends.
 type task struct {
-	Do      string // "" is an honest user
+	Do      string // "" is an honest user, "idle" a server
 	Socket  string
 	Secrets string // the socket of sssd_secrets, if there is one
 	Fresh   bool   // a connection for each request
 
 	OneByOne bool // the server lists no credentials at once
+	Idle     bool // the server keeps nothing
 }
 
 // report is what an honest client saw.
@@ -54,9 +57,14 @@ func work(argument string) error {
 		close(stop)
 	}()
 	var r report
-	if t.Do == "" {
+	switch t.Do {
+	case "":
 		r = honest(t, stop)
-	} else {
+	case "idle":
+		if err := serveIdle(t.Socket, stop); err != nil {
+			return err
+		}
+	default:
 		a := &attacker{task: t, stop: stop}
 		a.run()
 		r.Attacker = a.said
@@ -88,7 +96,7 @@ func honest(t task, stop <-chan struct{}) (r report) {
 		func() error { return c.Store(name, ticket("host", 1500)) },
 		func() error {
 			n, err := t.count(c, name)
-			if err == nil && n != 2 {
+			if err == nil && n != 2 && !t.Idle {
 				err = fmt.Errorf("%d credentials", n)
 			}
 			return err
@@ -177,14 +185,28 @@ func hire(uid uint32, t task) (*worker, error) {
 	w.process.Stderr = os.Stderr
 	w.process.Dir = "/"
 	w.process.Env = []string{"GOMEMLIMIT=256MiB"}
-	w.process.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}, Pdeathsig: syscall.SIGKILL}
+	w.process.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}, Pdeathsig: syscall.SIGKILL, Setsid: true}
 	if w.until, err = w.process.StdinPipe(); err != nil {
 		return nil, err
 	}
 	if w.output, err = w.process.StdoutPipe(); err != nil {
 		return nil, err
 	}
-	return w, w.process.Start()
+	return w, startSession(w.process)
+}
+
+// startSession starts a program that is to begin a session, as a login or a
+// service manager does. Linux shares the processors between sessions first, and
+// nice counts within one only: so this one gets the priority of this program.
+func startSession(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err == nil { // a kernel that groups by something else has no such file
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", cmd.Process.Pid), fmt.Append(nil, 20-priority), 0)
+	}
+	return nil
 }
 
 // finish lets it come to its end, and returns its report.
