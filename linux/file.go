@@ -60,9 +60,9 @@ func Replace(path string, mode fs.FileMode, fill func(*os.File) error) error {
 	return named(path)
 }
 
-// Beside is the name, in the same directory, under which a file or a socket
-// waits for the moment in which it takes its path. It begins with a dot, so
-// that nobody who reads the directory takes it for more.
+// Beside is the name, in the same directory, under which a file waits for the
+// moment in which it takes its path. It begins with a dot, so that nobody who
+// reads the directory takes it for more.
 func Beside(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+newSuffix)
 }

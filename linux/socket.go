@@ -2,6 +2,7 @@ package linux
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,16 +26,15 @@ const maxSocketPath = 107
 // replaced; anything else there is an error. That nobody serves at the path any
 // more is for the caller to know.
 func Listen(path string, mode fs.FileMode) (*net.UnixListener, error) {
-	beside := Beside(path)
+	beside := besides(path)
 	if len(beside) > maxSocketPath {
-		return nil, fmt.Errorf("listen at %s: the path has %d bytes, at most %d are possible",
-			path, len(path), maxSocketPath-(len(beside)-len(path)))
+		return nil, fmt.Errorf("listen at %s: the path has %d bytes, at most %d are possible", path, len(path), MaxListenPath)
 	}
 	info, err := os.Lstat(path)
 	if err == nil && info.Mode().Type() != fs.ModeSocket {
 		return nil, fmt.Errorf("listen at %s: something that is no socket is in the way", path)
 	}
-	if err := ignoreMissing(os.Remove(beside)); err != nil { // of a process that was killed
+	if err := removeLeft(path); err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
 	l, err := bind(beside, mode)
@@ -44,6 +45,64 @@ func Listen(path string, mode fs.FileMode) (*net.UnixListener, error) {
 		return nil, errors.Join(fmt.Errorf("listen at %s: %w", path, err), l.Close(), ignoreMissing(os.Remove(beside)))
 	}
 	return l, nil
+}
+
+// A socket is bound to its name with a dot before it, and a mark and a few letters
+// behind: the kernel goes on calling it so, which tells two sockets from each
+// other that were made for one path.
+const (
+	boundMark    = "~"
+	boundLetters = 3
+)
+
+// MaxListenPath is the longest path at which [Listen] can make a socket, in bytes.
+const MaxListenPath = maxSocketPath - 1 - len(boundMark) - boundLetters
+
+func besides(path string) string {
+	return boundPrefix(path) + rand.Text()[:boundLetters]
+}
+
+func boundPrefix(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+boundMark)
+}
+
+// removeLeft removes what a process left that was killed before it renamed its socket.
+func removeLeft(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := filepath.Join(filepath.Dir(path), e.Name())
+		if rest, bound := strings.CutPrefix(name, boundPrefix(path)); bound && len(rest) == boundLetters {
+			err = errors.Join(err, ignoreMissing(os.Remove(name)))
+		}
+	}
+	return err
+}
+
+// ListensAt reports whether l is what clients of path connect to: one of them is
+// made, and ends.
+func ListensAt(l *net.UnixListener, path string) bool {
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return false
+	}
+	defer func() { _ = c.Close() }()
+	return c.RemoteAddr().String() == l.Addr().String()
+}
+
+// Duplicate returns another descriptor of a connection or a listener, which no
+// program that is executed inherits. The caller closes it.
+func Duplicate(conn syscall.Conn) (fd int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	controlErr := raw.Control(func(held uintptr) {
+		fd, err = unix.FcntlInt(held, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	return fd, errors.Join(controlErr, err)
 }
 
 func bind(path string, mode fs.FileMode) (*net.UnixListener, error) {
@@ -183,10 +242,9 @@ func Dial(ctx context.Context, path string) (*net.UnixConn, error) {
 // was bound to, which for the sockets of Listen is the name beside it.
 func SocketPath(l net.Listener) string {
 	bound := l.Addr().String()
-	if name, found := strings.CutSuffix(filepath.Base(bound), newSuffix); found {
-		if name, hidden := strings.CutPrefix(name, "."); hidden {
-			return filepath.Join(filepath.Dir(bound), name)
-		}
+	name, hidden := strings.CutPrefix(filepath.Base(bound), ".")
+	if mark := len(name) - boundLetters - len(boundMark); hidden && mark > 0 && name[mark:mark+len(boundMark)] == boundMark {
+		return filepath.Join(filepath.Dir(bound), name[:mark])
 	}
 	return bound
 }

@@ -50,6 +50,9 @@ func TestListeningReplacesASocketWithoutAGap(t *testing.T) {
 		if got := SocketPath(l); got != path {
 			t.Errorf("the path of the %s listener is %s, want %s", name, got, path)
 		}
+		if at := ListensAt(l, path); at != (l == second) {
+			t.Errorf("that the %s listener is at the path: %t", name, at)
+		}
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o666 {
 		t.Errorf("mode %v, %v; want 0666", info.Mode(), err)
@@ -61,7 +64,7 @@ func TestListeningReplacesASocketWithoutAGap(t *testing.T) {
 
 func TestListeningRemovesWhatAKilledProcessLeft(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
-	if err := os.WriteFile(Beside(path), nil, 0o600); err != nil {
+	if err := os.WriteFile(besides(path), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	listen(t, path)

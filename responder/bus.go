@@ -3,6 +3,7 @@ package responder
 import (
 	"context"
 	"errors"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -30,8 +31,10 @@ const (
 
 // attachment is the responder's end of the private bus: it looks for the
 // monitor, registers, and looks for the next one when that is gone. The
-// responder serves its clients all the while.
+// responder serves its clients all the while. A monitor that is killed leaves its
+// sockets to the responder, which lends them to the next one.
 type attachment struct {
+	sockets []*net.UnixListener // without those that systemd holds
 	socket  string
 	name    string
 	log     *log.Logger
@@ -84,7 +87,7 @@ func nobodyListens(err error) bool {
 func (a *attachment) register(ctx context.Context, objects []sbus.Object) (*sbus.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
-	conn, err := sbus.Dial(ctx, a.socket, objects, a.log)
+	conn, err := sbus.Dial(ctx, a.socket, objects, a.log, a.sockets...)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"gosssd/confdb"
 	"gosssd/layout"
+	"gosssd/linux"
 )
 
 // Remark is what is to be said of an option whose value is right by itself.
@@ -107,16 +108,12 @@ func checkSocketPath(d Descriptor, conf *confdb.Snapshot, root Root) (key, text 
 	return d.SocketOption, socketProblem(path, root.Within() || os.Geteuid() == 0)
 }
 
-// maxSocketPath is how long the path of a Unix socket may be, in bytes: sun_path
-// without the NUL at its end.
-const maxSocketPath = 107
-
 // socketProblem says why no socket can be made at path, together with the
 // directories that are missing; "" if one can. Whether the directory may be
 // written to is of interest only if the responder runs as the same user.
 func socketProblem(path string, sameUser bool) string {
-	if len(path) > maxSocketPath {
-		return fmt.Sprintf("the path of a socket has at most %d bytes, this one has %d", maxSocketPath, len(path))
+	if len(path) > linux.MaxListenPath {
+		return fmt.Sprintf("the path of a socket has at most %d bytes, this one has %d", linux.MaxListenPath, len(path))
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 		return fmt.Sprintf("%s exists and is no socket; name another path", path)

@@ -45,7 +45,7 @@ func TestTheConfigurationIsCheckedAgainstTheMachine(t *testing.T) {
 		"socket_path = /a/b/test.socket":                         "",
 		"socket_path = /file/test.socket":                        "2 socket_path: the socket cannot be made: " + dir + "/file: not a directory; name a path in another directory",
 		"socket_path = /file":                                    "2 socket_path: " + dir + "/file exists and is no socket; name another path",
-		"socket_path = /" + strings.Repeat("x", 120):             "2 socket_path: the path of a socket has at most 107 bytes, this one has ",
+		"socket_path = /" + strings.Repeat("x", 120):             "2 socket_path: the path of a socket has at most 102 bytes, this one has ",
 		"colour = red":                                           "",
 		"colour = green":                                         "2 colour: green is sold out",
 		"[sssd]\nsocket_activation = systemd\n[test]\n":          "",

@@ -184,6 +184,17 @@ func (h inherited) identityEndpoints(d Descriptor, root Root, conf *confdb.Snaps
 	return endpoints
 }
 
+// toLend are the sockets that the monitor may listen on as well: all, unless
+// systemd holds them.
+func (h inherited) toLend(endpoints []endpoint) (sockets []*net.UnixListener) {
+	for _, e := range endpoints {
+		if !h.bySystemd {
+			sockets = append(sockets, e.UnixListener)
+		}
+	}
+	return sockets
+}
+
 // refuse answers the clients of systemd's sockets for a while, where the process
 // cannot start; then systemd starts it again. The monitor answers those of its
 // own sockets.

@@ -174,7 +174,7 @@ func run(d Descriptor, construct Constructor, f flags, conf *confdb.Snapshot, lo
 		return fmt.Errorf("fd_limit: %w", err)
 	}
 
-	bus := &attachment{socket: f.root.Path(layout.Current().Bus), name: d.Name, signals: d.Signals, log: logger}
+	bus := &attachment{sockets: socket.toLend(endpoints), socket: f.root.Path(layout.Current().Bus), name: d.Name, signals: d.Signals, log: logger}
 	handler, err := construct(&Service{Descriptor: d, Root: f.root, Conf: conf, Log: logger, Signal: bus.emit})
 	if err != nil {
 		return err

@@ -135,10 +135,10 @@ func (a *authenticator) rejected() string {
 	return "REJECTED EXTERNAL"
 }
 
-// offerAuth runs the client's side of the handshake.
+// offerAuth runs the client's side of the handshake, behind its NUL byte.
 func offerAuth(r *bufio.Reader, w io.Writer, uid uint32) error {
 	claim := hex.EncodeToString(strconv.AppendUint(nil, uint64(uid), 10))
-	if _, err := io.WriteString(w, "\x00AUTH EXTERNAL "+claim+"\r\n"); err != nil {
+	if _, err := io.WriteString(w, "AUTH EXTERNAL "+claim+"\r\n"); err != nil {
 		return fmt.Errorf("%w: %w", errAuth, err)
 	}
 	line, err := readAuthLine(r)

@@ -92,7 +92,7 @@ func TestBothEndsOfTheHandshakeAgree(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			var sent bytes.Buffer
+			sent := *bytes.NewBuffer([]byte{0}) // which lend sends
 			err := offerAuth(bufio.NewReader(strings.NewReader(tc.answer)), &sent, 1000)
 			if (err != nil) != tc.fails {
 				t.Fatalf("error is %v", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -29,8 +30,9 @@ type Conn struct {
 
 // Dial connects to the bus at path and says Hello. The objects answer from the
 // first moment anyone can call them. ctx bounds connecting only; the connection
-// lives until Close, or until the bus ends it. A nil log means none.
-func Dial(ctx context.Context, path string, objects []Object, log hclog.Logger) (*Conn, error) {
+// lives until Close, or until the bus ends it. A nil log means none. The server
+// gets the sockets with it, and may listen on them as well.
+func Dial(ctx context.Context, path string, objects []Object, log hclog.Logger, sockets ...*net.UnixListener) (*Conn, error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
@@ -40,7 +42,7 @@ func Dial(ctx context.Context, path string, objects []Object, log hclog.Logger) 
 	}
 	c := &Conn{objects: objects, tree: newTree(objects, log), done: make(chan struct{})}
 	c.link = newLink(nc, &c.serials, DefaultWriteTimeout, log)
-	if err := c.handshake(ctx); err != nil {
+	if err := c.handshake(ctx, sockets); err != nil {
 		_ = nc.Close()
 		return nil, fmt.Errorf("private bus at %s: %w", path, err)
 	}
@@ -58,7 +60,7 @@ func Dial(ctx context.Context, path string, objects []Object, log hclog.Logger) 
 
 // handshake authenticates to the server, once it is known that it is run by
 // root or by our own user.
-func (c *Conn) handshake(ctx context.Context) (err error) {
+func (c *Conn) handshake(ctx context.Context, sockets []*net.UnixListener) (err error) {
 	conn := c.link.conn
 	if c.server, err = linux.PeerOf(conn); err != nil {
 		return err
@@ -68,7 +70,9 @@ func (c *Conn) handshake(ctx context.Context) (err error) {
 		return fmt.Errorf("it is run by user %d, who is neither root nor %d", c.server.UID, own)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	err = offerAuth(c.link.in, conn, own)
+	if err = lend(conn, sockets); err == nil {
+		err = offerAuth(c.link.in, conn, own)
+	}
 	if !stop() {
 		return context.Cause(ctx)
 	}

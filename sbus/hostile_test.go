@@ -22,7 +22,7 @@ func authenticatedConn(t *testing.T, path string) (*net.UnixConn, *bufio.Reader)
 	t.Helper()
 	conn := rawConn(t, path)
 	in := bufio.NewReader(conn)
-	if err := offerAuth(in, conn, uint32(os.Geteuid())); err != nil {
+	if err := errors.Join(lend(conn, nil), offerAuth(in, conn, uint32(os.Geteuid()))); err != nil {
 		t.Fatal(err)
 	}
 	send(t, conn, BusName, BusPath, BusInterface, "Hello")
@@ -298,7 +298,7 @@ func TestBeforeHelloOnlyPeerStyleWorks(t *testing.T) {
 	_, path := startMonitor(t)
 	conn := rawConn(t, path)
 	in := bufio.NewReader(conn)
-	if err := offerAuth(in, conn, uint32(os.Geteuid())); err != nil {
+	if err := errors.Join(lend(conn, nil), offerAuth(in, conn, uint32(os.Geteuid()))); err != nil {
 		t.Fatal(err)
 	}
 	send(t, conn, BusName, BusPath, BusInterface, "ListNames")

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"gosssd/linux"
 )
 
 func TestListen(t *testing.T) {
@@ -26,7 +24,7 @@ func TestListen(t *testing.T) {
 			l.Close()
 		}},
 		"a start that was cut short is cleaned up": {prepare: func(t *testing.T, path string) {
-			if err := os.WriteFile(linux.Beside(path), nil, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(path), ".bus~ABC"), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +24,9 @@ type peer struct {
 	id   uint64
 	cred linux.Peer
 
-	named       bool // has said Hello, and so has its unique name
-	monitoring  bool // has become a monitor: receives everything, may say nothing
+	lent        []*os.File // sockets that it has lent
+	named       bool       // has said Hello, and so has its unique name
+	monitoring  bool       // has become a monitor: receives everything, may say nothing
 	rules       []rule
 	unanswered  map[callID]struct{} // calls that were passed to it and await its reply
 	outstanding int                 // calls of its own that others have not answered
@@ -104,7 +106,13 @@ func (s *Server) handshake(p *peer) error {
 	if err := p.conn.SetDeadline(time.Now().Add(s.opts.HandshakeTimeout)); err != nil {
 		return err
 	}
-	if err := acceptAuth(p.in, p.conn, p.cred.UID, s.guid); err != nil {
+	lender := &borrower{conn: p.conn}
+	p.in.Reset(lender)
+	err := acceptAuth(p.in, p.conn, p.cred.UID, s.guid)
+	s.mu.Lock()
+	p.lent = lender.lent
+	s.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	return p.conn.SetDeadline(time.Time{})
@@ -116,6 +124,8 @@ func (s *Server) forget(p *peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.peers, p.id)
+	closeAll(p.lent)
+	p.lent = nil
 	s.releaseNames(p)
 	for id := range p.unanswered {
 		if caller := s.peers[id.caller]; caller != nil {

@@ -83,6 +83,20 @@ var disturbances = map[string]func(s *system, round int){
 		s.kill(syscall.SIGKILL)
 		s.start()
 	},
+	"sssd is killed, and again while the next one takes over": func(s *system, round int) {
+		if err := s.kcm().store(fmt.Sprint(os.Getuid()), principal("alice"), fmt.Sprintf("round %d", round)); err != nil {
+			s.t.Error(err)
+		}
+		if round%2 > 0 { // which needs another sssd_kcm
+			s.configure(fmt.Sprintf("%sfd_limit = %d\n", quiet, 1000+round))
+		}
+		s.kill(syscall.SIGKILL)
+		notices := s.launch()
+		time.Sleep(time.Duration(round) * 10 * time.Millisecond) // another moment each time
+		s.kill(syscall.SIGKILL)
+		notices.Close()
+		s.start()
+	},
 }
 
 func TestNoRequestFailsWhile(t *testing.T) {

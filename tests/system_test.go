@@ -198,37 +198,17 @@ func (s *system) write(path, text string, mode os.FileMode) {
 // start starts sssd and returns when it has said that it is ready.
 func (s *system) start() *system {
 	s.t.Helper()
-	address := &net.UnixAddr{Name: s.path("/notify"), Net: "unixgram"}
-	_ = os.Remove(address.Name)
-	notices, err := net.ListenUnixgram("unixgram", address)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	output := &bytes.Buffer{}
-	s.output = output
-	argv := slices.Concat(s.wrap, []string{s.bin + "/" + s.form.Monitor}, s.args, []string{"--root", s.root})
-	s.sssd = exec.Command(argv[0], argv[1:]...)
-	if os.Getenv("CONFINED") != "" {
-		s.sssd = confinedCommand(s.sssd.Args)
-	}
-	s.sssd.Env = slices.Concat(os.Environ(), s.more, []string{"NOTIFY_SOCKET=" + address.Name})
-	s.sssd.Stderr = output
-	s.sssd.WaitDelay = time.Second
-	if err := s.sssd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	notices := s.launch()
 	defer notices.Close()
-	s.ended = make(chan struct{})
-	go func(cmd *exec.Cmd, ended chan struct{}) {
-		_ = cmd.Wait()
-		close(ended)
+	go func(ended chan struct{}) {
+		<-ended
 		notices.Close()
-	}(s.sssd, s.ended)
+	}(s.ended)
 	if err := notices.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		s.t.Fatal(err)
 	}
 	b := make([]byte, 4096)
-	for {
+	for output := s.output; ; {
 		n, err := notices.Read(b)
 		if err != nil {
 			s.kill(syscall.SIGKILL) // and all its output is here
@@ -238,6 +218,36 @@ func (s *system) start() *system {
 			return s
 		}
 	}
+}
+
+// launch starts sssd and returns at once. It says on notices when it is ready,
+// which the caller closes.
+func (s *system) launch() (notices *net.UnixConn) {
+	s.t.Helper()
+	address := &net.UnixAddr{Name: s.path("/notify"), Net: "unixgram"}
+	_ = os.Remove(address.Name)
+	notices, err := net.ListenUnixgram("unixgram", address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.output = &bytes.Buffer{}
+	argv := slices.Concat(s.wrap, []string{s.bin + "/" + s.form.Monitor}, s.args, []string{"--root", s.root})
+	s.sssd = exec.Command(argv[0], argv[1:]...)
+	if os.Getenv("CONFINED") != "" {
+		s.sssd = confinedCommand(s.sssd.Args)
+	}
+	s.sssd.Env = slices.Concat(os.Environ(), s.more, []string{"NOTIFY_SOCKET=" + address.Name})
+	s.sssd.Stderr = s.output
+	s.sssd.WaitDelay = time.Second
+	if err := s.sssd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		_ = cmd.Wait()
+		close(ended)
+	}(s.sssd, s.ended)
+	return notices
 }
 
 // confinedCommand runs a program with the capabilities, the umask and without

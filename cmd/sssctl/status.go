@@ -266,6 +266,10 @@ func (t *tool) probe(services []description) error {
 	}
 	for i, s := range services {
 		switch s.State {
+		case sbus.StateStarting:
+			if s.Name == layout.Current().Monitor { // what it says of the others is not true yet
+				unwell(s, "it is taking over, and is not ready yet")
+			}
 		case sbus.StateBackOff:
 			unwell(s, "it cannot be started, "+orDash(s.LastExit))
 		case sbus.StateRunning, stateOrphan():

@@ -28,11 +28,13 @@ const (
 
 var causes = []cause{causeExit, causeFailure, causeSignal, causeUnregistered, causeHung, causeLeft, causeSocket, causeReplaced, causeAsked, causeUnknown}
 
-// blame counts why the monitor ends the process.
-func (s *service) blame(why cause) {
+// blame counts why the monitor ends a process, which need not be the present one.
+func (s *service) blame(pid int, why cause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cause = why
+	if pid == s.pid {
+		s.cause = why
+	}
 	s.countCause(why)
 }
 

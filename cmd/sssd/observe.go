@@ -210,7 +210,7 @@ func whileLives(ctx context.Context, p *linux.Process) (living context.Context, 
 // end, and nobody waits for it.
 func (s *service) terminate(ctx context.Context, p *linux.Process, v termination) {
 	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", p.PID, "reason", v.reason)
-	s.blame(v.cause)
+	s.blame(p.PID, v.cause)
 	if err := p.Signal(unix.SIGTERM); err != nil {
 		s.log.Error("cannot end a responder", "service", s.descriptor.Name, "error", err)
 		return

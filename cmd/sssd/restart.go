@@ -58,6 +58,14 @@ func (k *kept) has(path string) bool {
 	return found
 }
 
+// add keeps a descriptor for path.
+func (k *kept) add(path string, fd int) {
+	if k.Descriptors == nil {
+		k.Descriptors = map[string]int{}
+	}
+	k.Descriptors[path] = fd
+}
+
 // closeRest gives up the sockets that the new configuration has elsewhere.
 func (k *kept) closeRest() {
 	for path, fd := range k.Descriptors {

@@ -36,6 +36,7 @@ type service struct {
 	log            *log.Logger
 	timeouts       timeouts
 	adopted        *linux.Process // of an earlier monitor, which goes on; nil if there is none
+	successor      *child         // of a process that was replaced; nil if there was none
 	socketReplaced chan struct{}  // tells that a socket had to be made anew
 	identities     []*identity    // further sockets that the monitor holds
 

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -68,7 +67,7 @@ func listen(path string, mode fs.FileMode) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = l.Close() }()
-	return duplicate(l)
+	return linux.Duplicate(l)
 }
 
 // restore gives the socket its path back if that was deleted, or taken by
@@ -140,20 +139,7 @@ func (s *socket) lend() (*os.File, error) {
 	return os.NewFile(uintptr(fd), s.path), nil
 }
 
-func (s *socket) lendFD() (int, error) { return duplicate(s.file) }
-
-// duplicate returns another descriptor, which no program that is executed
-// inherits.
-func duplicate(conn syscall.Conn) (fd int, err error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	controlErr := raw.Control(func(held uintptr) {
-		fd, err = unix.FcntlInt(held, unix.F_DUPFD_CLOEXEC, 0)
-	})
-	return fd, errors.Join(controlErr, err)
-}
+func (s *socket) lendFD() (int, error) { return linux.Duplicate(s.file) }
 
 // close stops listening and removes the socket's names.
 func (s *socket) close() {

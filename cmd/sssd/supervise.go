@@ -83,6 +83,9 @@ func (v *supervision) stop() {
 // itself, which says that the work is done.
 func (s *service) supervise(ctx context.Context) {
 	working := s.unasked
+	if s.successor != nil {
+		working = s.watchToEnd(ctx, s.successor, time.Now()) != nil && s.unasked
+	}
 	for ctx.Err() == nil {
 		if s.held() == nil {
 			if err := s.hold(&kept{}); err != nil {
@@ -160,15 +163,39 @@ type child struct {
 	registered <-chan struct{} // closed when it registers
 }
 
+// startSuccessor starts the process that is to follow the one that runs from
+// before, which is about to be ended. It has the sockets, and waits for the other
+// to end (responder.ClaimWhenFree): so they outlive both that one and this
+// monitor. If it cannot be started, the next client has it tried again.
+func (s *service) startSuccessor() {
+	if s.systemd || s.held() == nil {
+		return
+	}
+	began := time.Now()
+	c, err := s.start()
+	if err != nil {
+		s.ended(time.Since(began), err)
+		return
+	}
+	s.successor = c
+}
+
 // runOnce starts the responder and returns when it has ended. The error is nil
 // if it has ended by itself and in order.
 func (s *service) runOnce(ctx context.Context) error {
 	began := time.Now()
 	c, err := s.start()
-	asked := false
-	if err == nil {
-		asked, err = s.watch(ctx, c)
+	if err != nil {
+		s.ended(time.Since(began), err)
+		return err
 	}
+	return s.watchToEnd(ctx, c, began)
+}
+
+// watchToEnd returns when a child has ended, as runOnce does. Its time to register
+// counts from now on.
+func (s *service) watchToEnd(ctx context.Context, c *child, began time.Time) error {
+	asked, err := s.watch(ctx, c)
 	s.ended(time.Since(began), err)
 	if asked && err == nil {
 		return errAsked
@@ -267,7 +294,7 @@ func (s *service) watch(ctx context.Context, c *child) (asked bool, err error) {
 func (s *service) end(c *child, v termination) error {
 	s.setState(sbus.StateEnding)
 	s.log.Info("ending a responder", "service", s.descriptor.Name, "pid", c.process.Pid, "reason", v.reason)
-	s.blame(v.cause)
+	s.blame(c.process.Pid, v.cause)
 	_ = c.process.Signal(syscall.SIGTERM)
 	timeout := time.NewTimer(v.grace)
 	defer timeout.Stop()

@@ -16,6 +16,7 @@ const findTime = 3 * time.Second
 
 // condition is what a responder that runs from before says of itself.
 type condition struct {
+	peer     uint64 // its connection to the bus; 0 if it has none
 	answers  bool
 	volatile bool // it has the only copy of something in its memory
 	current  bool // all of the configuration is in force
@@ -25,8 +26,12 @@ type condition struct {
 // takeOver makes a service this monitor's: it holds the socket, and sees to it
 // that a responder that runs from before has the present configuration and
 // program. One for which the live options are not enough, or whose socket
-// cannot be had, is ended, and the next client starts another; but not one that
-// has the only copy of something in its memory.
+// cannot be had, is replaced; but not one that has the only copy of something in
+// its memory.
+//
+// This monitor may be killed at any moment, and clients still find somebody who
+// has the socket: it is the one that the responder has, if that lends it, and
+// the next responder has it before the last one ends.
 func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 	survivor, timeout := s.survivor(kept)
 	var found condition
@@ -37,9 +42,9 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 			survivor.Close()
 			return nil
 		}
+		m.borrow(s, found.peer, kept)
 	}
-	held := s.allKept(kept)
-	keep := found.volatile || found.current && !found.replaced && (s.systemd || held)
+	keep := found.volatile || found.current && !found.replaced && (s.systemd || s.allKept(kept))
 	switch {
 	case s.systemd:
 		if stopped := m.openUnits(ctx, s, survivor != nil && found.volatile); stopped && survivor != nil {
@@ -47,7 +52,7 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 			survivor.Close()
 			return nil
 		}
-	case keep && !held: // its socket is its own until it ends
+	case keep && !kept.has(s.path): // its socket is its own until it ends
 		m.log.Warn("a responder with caches in memory goes on; its socket is taken over when it ends", "service", s.descriptor.Name, "pid", survivor.PID)
 	default:
 		if err := s.hold(kept); err != nil {
@@ -78,6 +83,7 @@ func (m *monitor) replaceOrKeep(ctx context.Context, s *service, survivor *linux
 		case found.replaced:
 			v.reason = "its program was replaced"
 		}
+		s.startSuccessor()
 		// A stop of sssd meanwhile is no reason to be less patient.
 		s.terminate(context.WithoutCancel(ctx), survivor, v)
 		survivor.Reap()
@@ -170,7 +176,7 @@ func (m *monitor) refresh(ctx context.Context, s *service, survivor *linux.Proce
 		m.log.Warn("a responder does not take over the configuration", "service", s.descriptor.Name, "error", err)
 	}
 	values := s.properties(living, peer)
-	found.answers = values != nil
+	found.peer, found.answers = peer, values != nil
 	found.volatile, _ = values["Volatile"].Value().(bool)
 	found.replaced, _ = values["Replaced"].Value().(bool)
 	found.current = values["Generation"].Value() == m.conf.Generation
