@@ -40,6 +40,7 @@ type bench struct {
 	onlySide string
 	cycles   int
 	storage  string // of histories
+	seed     uint64
 
 	lasts     time.Duration // the soak
 	plot      string

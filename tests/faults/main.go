@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -59,6 +60,7 @@ func inside(args []string) (err error) {
 	only := set.String("only", "", "only attacks and faults whose names contain this")
 	onlySide := set.String("side", "", "of histories and hostile clients, only the servers whose names contain this")
 	cycles := set.Int("cycles", 500, "how many faults the part histories lays on a server")
+	seed := set.Uint64("seed", rand.Uint64(), "of the order of the faults in histories and the pauses between them")
 	storage := set.String("storage", "secrets", "ccache_storage of our servers in histories; memory loses caches, which must be found")
 	lasts := set.Duration("soak", time.Hour, "how long the part soak lasts")
 	plot := set.String("svg", "", "write the plot of the soak here")
@@ -66,7 +68,7 @@ func inside(args []string) (err error) {
 	if err := set.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{only: *only, onlySide: *onlySide, cycles: *cycles, storage: *storage, lasts: *lasts, plot: *plot, tests: *tests}
+	b := &bench{only: *only, onlySide: *onlySide, cycles: *cycles, seed: *seed, storage: *storage, lasts: *lasts, plot: *plot, tests: *tests}
 	if b.dir, err = os.MkdirTemp("", "gosssd-faults-"); err != nil {
 		return err
 	}

@@ -210,7 +210,7 @@ func (s *server) pid(program string) int {
 	var pid int
 	b, _ := os.ReadFile(s.dir + "/run/" + program + ".pid")
 	_, _ = fmt.Sscan(string(b), &pid)
-	if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); !strings.HasPrefix(exe, s.dir) {
+	if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); exe != s.dir+"/bin/"+program {
 		return 0
 	}
 	return pid
