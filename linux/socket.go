@@ -26,25 +26,39 @@ const maxSocketPath = 107
 // replaced; anything else there is an error. That nobody serves at the path any
 // more is for the caller to know.
 func Listen(path string, mode fs.FileMode) (*net.UnixListener, error) {
+	l, take, err := ListenBeside(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	if err := take(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// ListenBeside is Listen in two steps: nobody comes to the socket before take has
+// given it its path. A take that fails removes the name that it has until then.
+func ListenBeside(path string, mode fs.FileMode) (l *net.UnixListener, take func() error, err error) {
 	beside := besides(path)
 	if len(beside) > maxSocketPath {
-		return nil, fmt.Errorf("listen at %s: the path has %d bytes, at most %d are possible", path, len(path), MaxListenPath)
+		return nil, nil, fmt.Errorf("listen at %s: the path has %d bytes, at most %d are possible", path, len(path), MaxListenPath)
 	}
 	info, err := os.Lstat(path)
 	if err == nil && info.Mode().Type() != fs.ModeSocket {
-		return nil, fmt.Errorf("listen at %s: something that is no socket is in the way", path)
+		return nil, nil, fmt.Errorf("listen at %s: something that is no socket is in the way", path)
 	}
 	if err := removeLeft(path); err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", path, err)
+		return nil, nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
-	l, err := bind(beside, mode)
-	if err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	if l, err = bind(beside, mode); err != nil {
+		return nil, nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
-	if err := os.Rename(beside, path); err != nil {
-		return nil, errors.Join(fmt.Errorf("listen at %s: %w", path, err), l.Close(), ignoreMissing(os.Remove(beside)))
-	}
-	return l, nil
+	return l, func() error {
+		if err := os.Rename(beside, path); err != nil {
+			return errors.Join(fmt.Errorf("listen at %s: %w", path, err), ignoreMissing(os.Remove(beside)))
+		}
+		return nil
+	}, nil
 }
 
 // A socket is bound to its name with a dot before it, and a mark and a few letters

@@ -62,6 +62,28 @@ func TestListeningReplacesASocketWithoutAGap(t *testing.T) {
 	}
 }
 
+func TestNobodyComesToASocketBeforeItTakesItsPath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	old := listen(t, path)
+	next, take, err := ListenBeside(path, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { next.Close() })
+	if !ListensAt(old, path) || ListensAt(next, path) {
+		t.Error("clients do not come to the old socket")
+	}
+	if err := take(); err != nil {
+		t.Fatal(err)
+	}
+	if ListensAt(old, path) || !ListensAt(next, path) {
+		t.Error("clients do not come to the new socket")
+	}
+	if got := names(t, filepath.Dir(path)); len(got) != 1 {
+		t.Errorf("litter: %v", got)
+	}
+}
+
 func TestListeningRemovesWhatAKilledProcessLeft(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	if err := os.WriteFile(besides(path), nil, 0o600); err != nil {

@@ -85,10 +85,25 @@ func handedListener(fd int) (*net.UnixListener, error) {
 // Listen makes a listening socket at path, in a directory that is made if it is
 // missing. Whoever connects always meets a listener, the old or the new one.
 func Listen(path string, mode fs.FileMode) (*net.UnixListener, error) {
-	if err := linux.MakeDirs(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	if err := makeDirOf(path); err != nil {
+		return nil, err
 	}
 	return linux.Listen(path, mode)
+}
+
+// ListenBeside is Listen in the two steps of [linux.ListenBeside].
+func ListenBeside(path string, mode fs.FileMode) (l *net.UnixListener, take func() error, err error) {
+	if err := makeDirOf(path); err != nil {
+		return nil, nil, err
+	}
+	return linux.ListenBeside(path, mode)
+}
+
+func makeDirOf(path string) error {
+	if err := linux.MakeDirs(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("listen at %s: %w", path, err)
+	}
+	return nil
 }
 
 // sameSocket reports whether two paths name the same socket: /var/run often is

@@ -109,7 +109,7 @@ func (g *guard) restoreSocket(s *service) (bool, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return restored, err
 	}
-	if err := s.hold(&kept{}); err != nil {
+	if err := s.hold(&kept{}, false); err != nil {
 		return false, err
 	}
 	s.tellReplaced()
@@ -130,7 +130,7 @@ func (g *guard) restoreIdentity(s *service, i *identity) (bool, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return restored, err
 	}
-	if err := s.holdIdentity(i, &kept{}); err != nil {
+	if err := s.holdIdentity(i, &kept{}, false); err != nil {
 		return false, err
 	}
 	s.tellReplaced()

@@ -27,23 +27,62 @@ func identitiesOf(sockets []responder.IdentitySocket) []*identity {
 // holdIdentities makes those identity sockets the monitor's that are not yet.
 // One that cannot be had is nobody else's trouble: it is tried again before the
 // next start of the responder.
-func (s *service) holdIdentities(kept *kept) {
+func (s *service) holdIdentities(kept *kept, later bool) {
 	for _, i := range s.identities {
 		if s.heldOf(i) != nil {
 			continue
 		}
-		err := s.holdIdentity(i, kept)
-		if err != nil && !i.failed {
-			s.log.Error("an identity socket cannot be had", "service", s.descriptor.Name, "socket", i.Name, "error", err)
-		}
-		i.failed = err != nil
+		s.note(i, s.holdIdentity(i, kept, later))
 	}
+}
+
+// note logs once why an identity socket cannot be had.
+func (s *service) note(i *identity, err error) {
+	if err != nil && !i.failed {
+		s.log.Error("an identity socket cannot be had", "service", s.descriptor.Name, "socket", i.Name, "error", err)
+	}
+	i.failed = err != nil
+}
+
+// takePaths has clients come to those sockets that are new. The first error is
+// that of the main one.
+func (s *service) takePaths() error {
+	for _, i := range s.heldIdentities() {
+		if held := s.heldOf(i); held.take != nil {
+			s.note(i, s.takeIdentity(i, held))
+		}
+	}
+	held := s.held()
+	if held == nil {
+		return nil
+	}
+	err := held.takePath()
+	if err != nil {
+		s.mu.Lock()
+		s.socket = nil
+		s.mu.Unlock()
+		_ = held.file.Close()
+	}
+	return err
+}
+
+// takeIdentity has clients come to an identity socket, or gives it up.
+func (s *service) takeIdentity(i *identity, held *socket) error {
+	err := held.takePath()
+	if err == nil {
+		err = i.Own()
+	}
+	if err != nil {
+		s.setHeld(i, nil)
+		held.close()
+	}
+	return err
 }
 
 // holdIdentity listens for the clients of one identity socket. It is root's
 // until it is the user's, so that nobody else can connect meanwhile. The
 // directory is not made: it keeps strangers from a socket whose mode does not.
-func (s *service) holdIdentity(i *identity, kept *kept) error {
+func (s *service) holdIdentity(i *identity, kept *kept, later bool) error {
 	if _, err := os.Stat(filepath.Dir(i.Path)); err != nil {
 		return err
 	}
@@ -51,12 +90,11 @@ func (s *service) holdIdentity(i *identity, kept *kept) error {
 	if err != nil {
 		return err
 	}
-	if err := i.Own(); err != nil {
-		held.close()
-		return err
-	}
 	s.setHeld(i, held)
-	return nil
+	if later && held.take != nil {
+		return nil
+	}
+	return s.takeIdentity(i, held)
 }
 
 // keepIdentities goes on holding identity sockets as they were, for a process

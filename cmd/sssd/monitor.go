@@ -139,6 +139,9 @@ func (m *monitor) serveBus(kept *kept) (stop func(), err error) {
 		return nil, err
 	}
 	listener, err := m.busSocket.listener()
+	if err == nil {
+		err = m.busSocket.takePath()
+	}
 	if err != nil {
 		return nil, err
 	}

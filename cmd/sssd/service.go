@@ -305,9 +305,13 @@ func (s *service) seconds(option string) time.Duration {
 	return time.Duration(s.options.Int(option)) * time.Second
 }
 
-// hold makes the service's socket the monitor's.
-func (s *service) hold(kept *kept) error {
+// hold makes the service's socket the monitor's. Clients come to a new one at
+// once, or later, by takePaths.
+func (s *service) hold(kept *kept, later bool) error {
 	held, err := holdSocket(s.path, s.descriptor.SocketMode, kept)
+	if err == nil && !later {
+		err = held.takePath()
+	}
 	if err != nil {
 		return err
 	}

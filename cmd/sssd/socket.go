@@ -24,6 +24,7 @@ import (
 type socket struct {
 	path string
 	file *os.File
+	take func() error // gives it its path; nil if it has that
 }
 
 // spareSuffix ends the second name of a socket, which begins with a dot.
@@ -33,24 +34,41 @@ func spare(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+spareSuffix)
 }
 
-// holdSocket listens at path, taking it over from whoever listened there; a
-// socket that the monitor has held for it already is kept.
+// holdSocket listens for path, which is the next socket's of the path as soon as
+// that takes it. A socket that the monitor has held for it already is kept.
 func holdSocket(path string, mode fs.FileMode, kept *kept) (*socket, error) {
+	s := &socket{path: path}
 	fd, have := kept.take(path)
 	if !have {
-		var err error
-		if fd, err = listen(path, mode); err != nil {
+		l, take, err := responder.ListenBeside(path, mode)
+		if err != nil {
 			return nil, err
 		}
+		defer func() { _ = l.Close() }()
+		if fd, err = linux.Duplicate(l); err != nil {
+			return nil, errors.Join(err, os.Remove(l.Addr().String()))
+		}
+		s.take = take
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	s := &socket{path: path, file: os.NewFile(uintptr(fd), path)}
-	if !have {
+	s.file = os.NewFile(uintptr(fd), path)
+	return s, nil
+}
+
+// takePath has the clients of the path come to the socket, and no more to whoever
+// has listened there.
+func (s *socket) takePath() error {
+	if s.take == nil {
+		return nil
+	}
+	err := s.take()
+	if err == nil {
 		s.name()
 	}
-	return s, nil
+	s.take = nil
+	return err
 }
 
 // name gives a new socket its second name. Without it the socket works as well,
@@ -58,16 +76,6 @@ func holdSocket(path string, mode fs.FileMode, kept *kept) (*socket, error) {
 func (s *socket) name() {
 	_ = os.Remove(spare(s.path)) // of a monitor that was killed
 	_ = os.Link(s.path, spare(s.path))
-}
-
-// listen returns the descriptor of a new listening socket.
-func listen(path string, mode fs.FileMode) (int, error) {
-	l, err := responder.Listen(path, mode)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return linux.Duplicate(l)
 }
 
 // restore gives the socket its path back if that was deleted, or taken by

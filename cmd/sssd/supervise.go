@@ -88,12 +88,12 @@ func (s *service) supervise(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		if s.held() == nil {
-			if err := s.hold(&kept{}); err != nil {
+			if err := s.hold(&kept{}, false); err != nil {
 				s.cannotListen(ctx, err)
 				continue
 			}
 		}
-		s.holdIdentities(&kept{}) // those that could not be had before
+		s.holdIdentities(&kept{}, false) // those that could not be had before
 		if pause := s.backOff(); pause > 0 {
 			s.setState(sbus.StateBackOff)
 			if s.cannotStart() {

@@ -45,6 +45,7 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 		m.borrow(s, found.peer, kept)
 	}
 	keep := found.volatile || found.current && !found.replaced && (s.systemd || s.allKept(kept))
+	replace := survivor != nil && !keep
 	switch {
 	case s.systemd:
 		if stopped := m.openUnits(ctx, s, survivor != nil && found.volatile); stopped && survivor != nil {
@@ -55,7 +56,7 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 	case keep && !kept.has(s.path): // its socket is its own until it ends
 		m.log.Warn("a responder with caches in memory goes on; its socket is taken over when it ends", "service", s.descriptor.Name, "pid", survivor.PID)
 	default:
-		if err := s.hold(kept); err != nil {
+		if err := s.hold(kept, replace); err != nil {
 			if !kept.Again {
 				return err
 			}
@@ -64,7 +65,7 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 		if keep && !found.current { // its clients count as who they did when it started
 			s.keepIdentities(kept)
 		} else {
-			s.holdIdentities(kept)
+			s.holdIdentities(kept, replace)
 		}
 	}
 	if survivor != nil {
@@ -84,6 +85,9 @@ func (m *monitor) replaceOrKeep(ctx context.Context, s *service, survivor *linux
 			v.reason = "its program was replaced"
 		}
 		s.startSuccessor()
+		if err := s.takePaths(); err != nil {
+			m.log.Error("a socket cannot be had and is tried again", "service", s.descriptor.Name, "error", err)
+		}
 		// A stop of sssd meanwhile is no reason to be less patient.
 		s.terminate(context.WithoutCancel(ctx), survivor, v)
 		survivor.Reap()
