@@ -168,13 +168,20 @@ simulate:
 	SIMULATION_HISTORIES=$(HISTORIES) go test -count=1 -timeout 60m -v ./tests/simulation
 	POWERCUT_STATES=$(STATES) VAULT_TEST_CYCLES=100 go test -count=1 -timeout 60m -run 'PowerCut|AnErrorOf|Killing' ./secrets/vault ./confdb
 
-# Real programs under CYCLES faults, their clients' histories checked; hostile
-# clients on new servers. Both fail where a promise is not kept, and need root.
+# Real programs, with a clock that can be stepped, under CYCLES faults, their
+# clients' histories checked; hostile clients on new servers. Both fail where a
+# promise is not kept, and need root.
 CYCLES = 500
-histories hostile: build
+histories:
+	tests/setup.sh
+	go run ./tests/clockshift -o build/shifted ./cmd/sssd ./cmd/sssctl $(RESPONDERS)
+	go build -o build/faults ./tests/faults
+	build/faults -bin build/shifted -clock -parts histories -cycles $(CYCLES) $(if $(SEED),-seed $(SEED))
+
+hostile: build
 	tests/setup.sh
 	go build -o build/faults ./tests/faults
-	build/faults -bin bin -parts $@ -cycles $(CYCLES)
+	build/faults -bin bin -parts hostile
 
 # A login node's day in SOAK; fails if memory, descriptors, threads or files grow.
 SOAK = 1h

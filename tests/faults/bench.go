@@ -41,6 +41,7 @@ type bench struct {
 	cycles   int
 	storage  string // of histories
 	seed     uint64
+	clock    bool
 
 	lasts     time.Duration // the soak
 	plot      string

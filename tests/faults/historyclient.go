@@ -31,10 +31,11 @@ func (h *history) write(c *client.Client, i, n, value int) {
 // login makes a cache by REPLACE, or where the server lacks that as an older
 // libkrb5 does.
 func (h *history) login(c *client.Client, name string, value int) error {
+	end := h.end(value)
 	if !h.debian && !h.heimdal {
 		var list [][]byte
 		for t := range tickets(value) {
-			list = append(list, protocol.AppendCredential(nil, numbered(value, t)))
+			list = append(list, protocol.AppendCredential(nil, numbered(value, t, end)))
 		}
 		b := append(protocol.AppendName(nil, name), 0, 0, 0, 0)
 		_, err := c.Call(protocol.OpReplace, protocol.AppendCredentialList(protocol.AppendPrincipal(b, principal("g")), list))
@@ -43,7 +44,7 @@ func (h *history) login(c *client.Client, name string, value int) error {
 	err := c.Initialize(name, principal("g"))
 	for t := range tickets(value) {
 		if err == nil {
-			err = c.Store(name, numbered(value, t))
+			err = c.Store(name, numbered(value, t, end))
 		}
 	}
 	return err
@@ -52,8 +53,9 @@ func (h *history) login(c *client.Client, name string, value int) error {
 // tickets is how many tickets a login brings.
 func tickets(value int) int { return 1 + value%4 }
 
-func numbered(value, t int) protocol.Credential {
+func numbered(value, t int, end uint32) protocol.Credential {
 	cred := ticket(fmt.Sprint("host", t), 0)
+	cred.Times.End = end
 	cred.Ticket = append(fmt.Appendf(nil, "%d ", value), make([]byte, 400*t)...)
 	return cred
 }

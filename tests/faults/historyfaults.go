@@ -30,6 +30,9 @@ func (h *history) faults() []func() {
 	if h.debian {
 		return append(all, h.killed("sssd_kcm", syscall.SIGTERM))
 	}
+	if h.clock != "" {
+		all = append(all, h.clockStepped)
+	}
 	return append(all, h.killed("sssd_secrets", syscall.SIGKILL), h.stopped("sssd_secrets"), h.restarted, h.moved, h.monitorKilled)
 }
 
@@ -117,7 +120,9 @@ func (h *history) moved() {
 func (h *history) sssctl(words ...string) {
 	command := "sssctl " + strings.Join(words, " ")
 	h.during(command, false, func() {
-		out, err := exec.Command(filepath.Join(h.bin, "sssctl"), append([]string{"--root", h.dir}, words...)...).CombinedOutput()
+		cmd := exec.Command(filepath.Join(h.bin, "sssctl"), append([]string{"--root", h.dir}, words...)...)
+		cmd.Env = h.environment()
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			h.complain(command+": "+strings.TrimSpace(string(out)), err)
 		}

@@ -62,13 +62,14 @@ func inside(args []string) (err error) {
 	cycles := set.Int("cycles", 500, "how many faults the part histories lays on a server")
 	seed := set.Uint64("seed", rand.Uint64(), "of the order of the faults in histories and the pauses between them")
 	storage := set.String("storage", "secrets", "ccache_storage of our servers in histories; memory loses caches, which must be found")
+	clock := set.Bool("clock", false, "step the clock of our programs in histories, which tests/clockshift has to have built")
 	lasts := set.Duration("soak", time.Hour, "how long the part soak lasts")
 	plot := set.String("svg", "", "write the plot of the soak here")
 	table := set.String("o", "", "write the tables here too")
 	if err := set.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{only: *only, onlySide: *onlySide, cycles: *cycles, seed: *seed, storage: *storage, lasts: *lasts, plot: *plot, tests: *tests}
+	b := &bench{only: *only, onlySide: *onlySide, cycles: *cycles, seed: *seed, storage: *storage, clock: *clock, lasts: *lasts, plot: *plot, tests: *tests}
 	if b.dir, err = os.MkdirTemp("", "gosssd-faults-"); err != nil {
 		return err
 	}

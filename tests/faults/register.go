@@ -51,23 +51,30 @@ func (r *register) saw(s step, writer bool) {
 type wrongs struct {
 	Lost, Half, Back, Unknown int
 	First                     string
+	Expired                   int // reads that are right only since tickets have expired
 }
 
 func (w *wrongs) count() int { return w.Lost + w.Half + w.Back + w.Unknown }
 
 func (w *wrongs) add(other wrongs) {
 	w.Lost, w.Half, w.Back, w.Unknown = w.Lost+other.Lost, w.Half+other.Half, w.Back+other.Back, w.Unknown+other.Unknown
+	w.Expired += other.Expired
 	if w.First == "" {
 		w.First = other.First
 	}
 }
 
-// check judges every read by the writes that it may have seen.
-func (r *register) check(name string) (w wrongs) {
+// check judges every read by the writes that it may have seen. The clock of the
+// servers was stepped forward in those times, at which some logins expire.
+func (r *register) check(name string, forward []step) (w wrongs) {
 	slices.SortFunc(r.writes, func(a, b step) int { return int(a.Begin - b.Begin) })
 	for _, read := range r.reads {
 		possible, before := r.possible(read)
 		if slices.Contains(possible, read.Value) {
+			continue
+		}
+		if read.Value == absent && slices.ContainsFunc(possible, func(value int) bool { return r.expired(value, read, forward) }) {
+			w.Expired++
 			continue
 		}
 		what := ""
@@ -90,6 +97,15 @@ func (r *register) check(name string) (w wrongs) {
 		}
 	}
 	return w
+}
+
+// expired says whether a value may have expired between its login and a read.
+func (r *register) expired(value int, read step, forward []step) bool {
+	if value <= 0 || !expires(value) {
+		return false
+	}
+	login := slices.IndexFunc(r.writes, func(s step) bool { return s.Value == value && !s.Settled })
+	return login >= 0 && slices.ContainsFunc(forward, func(f step) bool { return f.End >= r.writes[login].Begin && f.Begin <= read.End })
 }
 
 // possible returns the values that a read may see: those of the writes that it

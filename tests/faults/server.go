@@ -34,12 +34,15 @@ type server struct {
 	ended   chan struct{} // closed when it has ended
 	starter *starter      // stands for systemd, for Debian's
 	next    uint32        // a user who has nothing yet
+	clock   string        // the file that steps the clock of ours; "" if none can be
 }
 
 // options are how a server differs from one with default settings.
 type options struct {
 	conf string // of ours
 	disk string // size of the small file system with its databases
+
+	clock bool // our programs are built with a clock that can be stepped
 }
 
 func (s *server) socket() string {
@@ -75,6 +78,11 @@ func (sd *side) start(dir string, o options) (*server, error) {
 	}
 	for _, sub := range []string{"/db", "/secrets", "/pipes/private", "/mc"} {
 		if err := os.MkdirAll(s.data()+sub, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if o.clock {
+		if err := s.clockFile(); err != nil {
 			return nil, err
 		}
 	}
@@ -117,7 +125,17 @@ func (s *server) startOurs() error {
 			return err
 		}
 	}
-	return s.run(exec.Command(s.dir+"/bin/sssd", "-i", "--logger=files", "--root", s.dir))
+	cmd := exec.Command(s.dir+"/bin/sssd", "-i", "--logger=files", "--root", s.dir)
+	cmd.Env = s.environment()
+	return s.run(cmd)
+}
+
+// environment is that of our programs.
+func (s *server) environment() []string {
+	if s.clock == "" {
+		return os.Environ()
+	}
+	return append(os.Environ(), clockVariable+"="+s.clock)
 }
 
 func (s *server) run(cmd *exec.Cmd) error {
