@@ -28,9 +28,13 @@ func listening(port int) bool {
 	return c.Close() == nil
 }
 
-// sample notes all measures. A process that is being replaced is looked at the
-// next time.
+// sample notes all measures while sessions rest, so that connections of the
+// moment are not counted. A process that is being replaced is looked at the next
+// time.
 func (k *soak) sample() {
+	k.resting.Lock()
+	defer k.resting.Unlock()
+	time.Sleep(soakSettles)
 	values := map[string]float64{}
 	for _, program := range []string{"sssd", "sssd_kcm", "sssd_secrets"} {
 		pid := k.process.Process.Pid
@@ -74,7 +78,7 @@ func sortedNames(values map[string]float64) []string {
 }
 
 // newMeasure knows what is noise: a megabyte that the collector has not
-// come to, connections that are open at the moment, threads that block.
+// come to, connections of the renewal and of sssctl, threads that block.
 func newMeasure(name string) *measure {
 	m := &measure{name: name, floor: 1, unit: "MiB"}
 	switch {

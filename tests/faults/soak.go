@@ -27,7 +27,8 @@ const (
 	soakRenewing = 4 // users with tickets of a real KDC
 	soakClients  = 8 // at a time
 	soakWarmUp   = 5 * time.Minute
-	soakFlat     = 0.05 // what a measure may grow by after the warm-up
+	soakFlat     = 0.05                   // what a measure may grow by after the warm-up
+	soakSettles  = 200 * time.Millisecond // the time to close what clients have left
 )
 
 const soakConf = `[kcm]
@@ -58,6 +59,8 @@ type soak struct {
 	times    []float64 // of the samples, in seconds
 	measures []*measure
 	done     map[string]float64 // what sssd_kcm says that it did
+
+	resting sync.RWMutex // held by sessions to read, and to write while they rest
 }
 
 func (b *bench) runSoak(lasts time.Duration, plot string) error {
@@ -116,9 +119,11 @@ func (k *soak) live(stop <-chan struct{}) {
 		case <-time.After(time.Duration(20+rand.IntN(40)) * time.Millisecond):
 		}
 		uid := uint32(soakUID + soakRenewing + rand.IntN(soakUsers-soakRenewing))
+		k.resting.RLock()
 		c := k.client(uid, patience)
 		k.note("a session", k.session(c, uid))
 		_ = c.Close()
+		k.resting.RUnlock()
 	}
 }
 
