@@ -85,7 +85,7 @@ func (s *scanner) section(line []byte) {
 		s.fail(longSectionName, "")
 		return
 	}
-	name = untilNUL(name)
+	name = bytes.TrimRight(untilNUL(name), blank)
 	if len(name) == 0 {
 		s.fail(noSectionName, "")
 		return
