@@ -49,6 +49,11 @@ func (m *monitor) registerService(_ context.Context, caller sbus.Caller, name st
 	if err == nil {
 		levelOverride, err = s.register(caller)
 	}
+	if m.ready.Load() { // nobody is taken over any more
+		for _, file := range m.bus.TakeLent(caller.Peer) {
+			_ = file.Close()
+		}
+	}
 	if errors.Is(err, errUnsupervised) {
 		m.background.Go(func() { s.endUnsupervised(m.ending, int(caller.PID)) })
 	}

@@ -55,6 +55,7 @@ func (m *monitor) takeOver(ctx context.Context, s *service, kept *kept) error {
 		}
 	case keep && !kept.has(s.path): // its socket is its own until it ends
 		m.log.Warn("a responder with caches in memory goes on; its socket is taken over when it ends", "service", s.descriptor.Name, "pid", survivor.PID)
+		s.keepIdentities(kept)
 	default:
 		if err := s.hold(kept, replace); err != nil {
 			if !kept.Again {
