@@ -150,10 +150,16 @@ func (s *Server) Serve(ctx context.Context, conn *responder.Conn) {
 }
 
 // Converse answers one client, as Serve does, over a connection that need not be
-// a socket: of its peer nothing can be asked but what the caller says.
+// a socket: of its peer nothing can be asked but what the caller says, and what
+// process holds the client, if the connection has a method Process for that.
 func (s *Server) Converse(ctx context.Context, conn stream, peer responder.Peer, logger *log.Logger) {
 	client := newSession(s, peer, logger)
 	client.process = func() (*linux.Process, error) { return nil, errors.ErrUnsupported }
+	if held, ok := conn.(interface {
+		Process() (*linux.Process, error)
+	}); ok {
+		client.process = held.Process
+	}
 	client.serve(ctx, conn)
 }
 

@@ -85,24 +85,24 @@ func (c *Client) conn(ctx context.Context, deadline time.Time) (*conn, error) {
 		return k, nil
 	default:
 	}
-	socket, err := dial(ctx, c.path, deadline)
+	socket, err := c.connect(ctx, deadline)
 	if err != nil {
 		return nil, err
 	}
-	return newConn(socket, c.path), nil
+	return newConn(socket, c.dial), nil
 }
 
 // dialPause is the time between two attempts to connect.
 const dialPause = 20 * time.Millisecond
 
-// dial connects to the service. While the service cannot be connected to for
+// connect connects to the service. While the service cannot be connected to for
 // want of room in its backlog or of a descriptor here, it tries again until the
 // deadline: on a Unix socket neither makes connect wait.
-func dial(ctx context.Context, path string, deadline time.Time) (net.Conn, error) {
+func (c *Client) connect(ctx context.Context, deadline time.Time) (net.Conn, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	for {
-		socket, err := linux.Dial(ctx, path)
+		socket, err := c.dial(ctx)
 		if err == nil {
 			return socket, nil
 		}

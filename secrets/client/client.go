@@ -10,10 +10,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"sync"
 	"time"
 
+	"gosssd/linux"
 	"gosssd/secrets/records"
 )
 
@@ -30,7 +32,8 @@ const (
 
 // Client is the kcm hive of a secrets service. It is safe for concurrent use.
 type Client struct {
-	path  string
+	path  string // for errors
+	dial  func(ctx context.Context) (net.Conn, error)
 	slots chan struct{} // one for every connection in use
 	idle  chan *conn    // connections at rest
 
@@ -41,8 +44,14 @@ type Client struct {
 // New returns a client of the service that listens at path. The connection is
 // made when the first call needs it.
 func New(path string) *Client {
+	return Over(path, func(ctx context.Context) (net.Conn, error) { return linux.Dial(ctx, path) })
+}
+
+// Over is New with connections from dial, of which path is the name in errors.
+func Over(path string, dial func(ctx context.Context) (net.Conn, error)) *Client {
 	return &Client{
 		path:   path,
+		dial:   dial,
 		slots:  make(chan struct{}, maxConns),
 		idle:   make(chan *conn, maxConns),
 		tokens: map[uint32]records.Token{},

@@ -8,7 +8,6 @@ import (
 	"net"
 	"time"
 
-	"gosssd/linux"
 	"gosssd/secrets/records"
 )
 
@@ -24,7 +23,7 @@ var errClosed = errors.New("connection closed before an answer")
 // conn is one connection to the service, used by one call at a time.
 type conn struct {
 	net.Conn
-	path     string
+	dial     func(ctx context.Context) (net.Conn, error)
 	in       *records.Reader
 	upgraded bool
 
@@ -34,8 +33,8 @@ type conn struct {
 	second   net.Conn // opened when patience was over
 }
 
-func newConn(socket net.Conn, path string) *conn {
-	k := &conn{Conn: socket, path: path}
+func newConn(socket net.Conn, dial func(ctx context.Context) (net.Conn, error)) *conn {
+	k := &conn{Conn: socket, dial: dial}
 	k.in = records.NewReader(k)
 	return k
 }
@@ -87,7 +86,7 @@ func (k *conn) goOn(err error) bool {
 		return false
 	}
 	k.patient = false
-	if second, err := linux.Dial(k.ctx, k.path); err == nil { // otherwise the call just waits
+	if second, err := k.dial(k.ctx); err == nil { // otherwise the call just waits
 		k.second = second
 	}
 	if err := k.SetDeadline(k.deadline); err != nil {

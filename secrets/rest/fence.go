@@ -2,6 +2,7 @@ package rest
 
 import (
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -76,7 +77,14 @@ func (f *fences) pass(uid uint32, token records.Token, change func() error) erro
 // hungUp reports whether the client has closed the connection. What it sent
 // before can still be read then.
 func (c *session) hungUp() bool {
-	raw, err := c.SyscallConn()
+	if told, ok := c.socket.(Connection); ok {
+		return told.HungUp()
+	}
+	conn, ok := c.socket.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return true
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"gosssd/responder"
@@ -59,6 +58,20 @@ func (s *service) Serve(ctx context.Context, conn *responder.Conn) {
 	s.serve(ctx, &session{socket: conn, peer: conn.Peer, log: conn.Log, gone: make(chan struct{})})
 }
 
+// Connection is one that need not be a socket. HungUp reports whether the client
+// has closed it, although what it sent before can still be read.
+type Connection interface {
+	net.Conn
+	CloseWrite() error
+	HungUp() bool
+}
+
+// Converse answers one client, as Serve does, over a connection that need not
+// be a socket, and of the peer that the caller says.
+func (s *service) Converse(ctx context.Context, conn Connection, peer responder.Peer, logger *log.Logger) {
+	s.serve(ctx, &session{socket: conn, peer: peer, log: logger, gone: make(chan struct{})})
+}
+
 func (s *service) serve(ctx context.Context, c *session) {
 	stop := context.AfterFunc(ctx, c.cut)
 	defer stop()
@@ -88,11 +101,11 @@ type session struct {
 	unheard atomic.Bool // a request has begun to come, and is not given to the service yet
 }
 
-// socket is what net/http looks for in a connection, and the descriptor.
+// socket is what net/http looks for in a connection. It also has a descriptor,
+// or is a Connection.
 type socket interface {
 	net.Conn
 	CloseWrite() error
-	SyscallConn() (syscall.RawConn, error)
 }
 
 // Close is called by net/http, or after an upgrade, when it is done with the

@@ -52,16 +52,44 @@ type medium interface {
 	crash() error
 }
 
+// keeper keeps the caches for the server's processes, which it outlives. A change
+// waits there until the schedule decides what becomes of it.
+type keeper interface {
+	// store is what a process of the server has of it. dead tells when that was killed.
+	store(dead func() bool) kcm.Store
+	// decide ends the wait of a change, and reports whether there was one.
+	decide(which int, v verdict) bool
+	// failLoad has the next load of a user fail.
+	failLoad(uid uint32)
+	// spares reports whether a crash is not one of the server.
+	spares(bits uint64) bool
+	// crash ends processes, or cuts the power. The bits say which, and of each
+	// change that waits whether it is made.
+	crash(bits uint64) error
+	close() error
+}
+
 // disk outlives the processes that write to it. A change waits on it until the
 // schedule decides what becomes of it.
 type disk struct {
-	mu       sync.Mutex
-	medium   medium
-	waiting  []*pending
-	failLoad uint32 // whose next load fails; 0: nobody's
+	mu      sync.Mutex
+	medium  medium
+	waiting []*pending
+	unlucky uint32 // whose next load fails; 0: nobody's
 }
 
-// decide ends the wait of a change, and reports whether there was one.
+var _ keeper = (*disk)(nil)
+
+func (d *disk) store(dead func() bool) kcm.Store { return process{d, dead} }
+func (d *disk) spares(uint64) bool               { return false }
+func (d *disk) close() error                     { return d.medium.close() }
+
+func (d *disk) failLoad(uid uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unlucky = uid
+}
+
 func (d *disk) decide(which int, v verdict) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -78,12 +106,14 @@ func (d *disk) decide(which int, v verdict) bool {
 }
 
 // crash cuts the power: of each change that waits, the disk has all or nothing.
-func (d *disk) crash(kept func() bool) error {
+func (d *disk) crash(bits uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	slices.SortFunc(d.waiting, func(a, b *pending) int { return int(a.uid) - int(b.uid) })
 	for _, p := range d.waiting {
-		if kept() {
+		kept := bits&1 == 1
+		bits >>= 1
+		if kept {
 			if err := d.medium.apply(p.uid, p.changes); err != nil {
 				return err
 			}
@@ -114,8 +144,8 @@ func (p process) Load(_ context.Context, uid uint32, each func(key string, value
 	if p.dead() {
 		return errDead
 	}
-	if p.disk.failLoad == uid {
-		p.disk.failLoad = 0
+	if p.disk.unlucky == uid {
+		p.disk.unlucky = 0
 		return errDisk
 	}
 	all, err := p.disk.medium.load(uid)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 
 	"gosssd/secrets/vault"
 )
@@ -51,18 +50,8 @@ func (f *files) crash() error {
 	if f.dir, err = os.MkdirTemp(f.base, "vault"); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(before)
-	if err != nil {
+	if err := copyFiles(before, f.dir); err != nil {
 		return err
-	}
-	for _, entry := range entries {
-		data, err := os.ReadFile(filepath.Join(before, entry.Name()))
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(f.dir, entry.Name()), data, 0o600); err != nil {
-			return err
-		}
 	}
 	return errors.Join(old.Close(), os.RemoveAll(before), f.reopen())
 }

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// fault is what is planted in a medium, for the simulation to find.
+// fault is what is planted in a medium, or in what the server sees of login
+// sessions, for the simulation to find.
 type fault int
 
 const (
@@ -15,13 +16,16 @@ const (
 	lostUpdate        // a change is acknowledged and not made, now and then
 	staleRead         // what is loaded lacks the last change
 	resurrected       // what was deleted is there again after a restart
+	endless           // no session is seen to be over
+	tooSoon           // a session that goes on is seen to be over
+	unfenced          // a change that comes late is made although the records were loaded since
 )
 
-// records are those of each user.
-type records map[uint32]map[string][]byte
+// stored is what is stored of each user.
+type stored map[uint32]map[string][]byte
 
-func (r records) clone() records {
-	all := records{}
+func (r stored) clone() stored {
+	all := stored{}
 	for uid, some := range r {
 		all[uid] = maps.Clone(some)
 	}
@@ -31,14 +35,14 @@ func (r records) clone() records {
 // memory is a medium that has a fault, or none.
 type memory struct {
 	planted fault
-	now     records
-	durable records // what is there after the power was cut
-	before  records // each user's, before the last change
+	now     stored
+	durable stored // what is there after the power was cut
+	before  stored // each user's, before the last change
 	count   int
 }
 
 func newMemory(planted fault) *memory {
-	return &memory{planted: planted, now: records{}, durable: records{}, before: records{}}
+	return &memory{planted: planted, now: stored{}, durable: stored{}, before: stored{}}
 }
 
 func (m *memory) open() error  { return nil }

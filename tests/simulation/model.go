@@ -18,10 +18,11 @@ const (
 	store
 	destroy
 	list
+	newName
 	actions // how many there are
 )
 
-var actionNames = [actions]string{"initialize", "store", "destroy", "list"}
+var actionNames = [actions]string{"initialize", "store", "destroy", "list", "make up a name"}
 
 // request is one request of a client.
 type request struct {
@@ -31,6 +32,10 @@ type request struct {
 	ticket int   // of a store: its number
 	end    int64 // of a store: when the ticket expires, in seconds since 1970
 	tgt    bool  // of a store: the ticket is a ticket-granting one, which is renewed
+
+	session int  // the login session that the client is in; 0: none
+	over    int  // the user's last session that is over, with all before it
+	binds   bool // a cache that is made ends with the session
 }
 
 // kind is what a client was told.
@@ -49,7 +54,9 @@ var kindNames = [...]string{"done", "missing", "refused", "unknown"}
 type answer struct {
 	kind    kind
 	tickets string // of a list: the numbers, in order
+	name    string // that was made up
 	at      int64  // when it came, in seconds since 1970
+	settled bool   // the server has had the time to end all that ends
 }
 
 // held is a ticket in a cache.
@@ -62,14 +69,21 @@ type held struct {
 // renewals is what a renewal adds to the number of a ticket.
 const renewals = 1000
 
+// content is what a cache has, and the session that it ends with.
+type content struct {
+	tickets []held
+	session int  // 0: none
+	ended   bool // its tickets have expired, and it was the default cache
+}
+
 // model is a user's caches as KCM promises them: the reference that decides
 // whether an answer can be right. A model is never changed.
-type model map[string][]held
+type model map[string]content
 
 func (m model) String() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		fmt.Fprintf(&b, "%s:%s ", name, numbers(m[name]))
+		fmt.Fprintf(&b, "%s:%s/%d,%v ", name, numbers(m[name].tickets), m[name].session, m[name].ended)
 	}
 	return b.String()
 }
@@ -82,9 +96,9 @@ func numbers(tickets []held) string {
 	return b.String()
 }
 
-func (m model) with(cache string, tickets []held) model {
+func (m model) with(cache string, tickets []held, session int) model {
 	next := maps.Clone(m)
-	next[cache] = tickets
+	next[cache] = content{tickets: tickets, session: session}
 	return next
 }
 
@@ -98,20 +112,30 @@ func (m model) without(cache string) model {
 // request; none if the answer cannot be right.
 func (m model) step(r request, a answer) []model {
 	var after []model
-	for _, now := range m.purged(r.cache, a.at) {
-		tickets, there := now[r.cache]
+	if r.action == newName {
+		r.cache = a.name
+	}
+	for _, now := range m.left(r, a) {
+		has, there := now[r.cache]
 		switch {
 		case a.kind == refused:
 			after = append(after, now)
 		case a.kind == missing:
-			if !there && r.action != initialize {
+			if !there && r.action != initialize && r.action != newName {
+				after = append(after, now)
+			}
+		case r.action == newName: // it makes nothing
+			if a.kind == unknown || !there {
 				after = append(after, now)
 			}
 		case r.action == list:
 			if a.kind == unknown {
 				after = append(after, now)
-			} else if seen, same := renewed(tickets, a.tickets); there && same {
-				after = append(after, now.with(r.cache, seen))
+			} else if seen, same := renewed(has.tickets, a.tickets); there && same {
+				has.tickets = seen
+				next := maps.Clone(now)
+				next[r.cache] = has
+				after = append(after, next)
 			}
 		default:
 			if a.kind == unknown {
@@ -127,22 +151,40 @@ func (m model) step(r request, a answer) []model {
 
 // change makes a change, if it can be made.
 func (m model) change(r request) (next model, can bool) {
-	tickets, there := m[r.cache]
+	has, there := m[r.cache]
 	switch {
 	case r.action == initialize:
-		return m.with(r.cache, nil), true
+		session := 0
+		if r.binds && !there || r.session == has.session {
+			session = r.session
+		}
+		return m.with(r.cache, nil, session), true
 	case !there:
 		return m, false
 	case r.action == destroy:
 		return m.without(r.cache), true
 	}
 	fresh := held{r.ticket, r.end, r.tgt}
-	tickets = slices.Clone(tickets)
+	tickets := slices.Clone(has.tickets)
 	if i := slices.IndexFunc(tickets, func(t held) bool { return t.tgt && r.tgt }); i >= 0 {
 		tickets[i] = fresh // a login takes the place of the one before it
-		return m.with(r.cache, tickets), true
+		return m.with(r.cache, tickets, has.session), true
 	}
-	return m.with(r.cache, append(tickets, fresh)), true
+	return m.with(r.cache, append(tickets, fresh), has.session), true
+}
+
+// left returns what may be left of the cache that a request is about when it is
+// answered: it may have ended with its session, or have been purged.
+func (m model) left(r request, a answer) []model {
+	session := m[r.cache].session
+	if session == 0 || session > r.over {
+		return m.purged(r.cache, a.at)
+	}
+	gone := m.without(r.cache)
+	if a.settled {
+		return []model{gone}
+	}
+	return append(m.purged(r.cache, a.at), gone)
 }
 
 // renewed reports whether a list shows tickets, of which some were renewed since
@@ -171,7 +213,10 @@ func renewed(tickets []held, shown string) (now []held, same bool) {
 // is emptied instead. A ticket that was renewed may be there for longer.
 func (m model) purged(cache string, at int64) []model {
 	states := []model{m}
-	tickets := m[cache]
+	tickets, session := m[cache].tickets, m[cache].session
+	if m[cache].ended {
+		return append(states, m.without(cache)) // another is the default
+	}
 	if len(tickets) == 0 {
 		return states
 	}
@@ -188,10 +233,12 @@ func (m model) purged(cache string, at int64) []model {
 	}
 	for end := range ends {
 		left := slices.DeleteFunc(slices.Clone(tickets), func(t held) bool { return t.end <= end && t != line })
-		states = append(states, m.with(cache, left))
+		states = append(states, m.with(cache, left, session))
 	}
 	if line.end <= at {
-		states = append(states, m.with(cache, nil), m.without(cache))
+		emptied := m.with(cache, nil, session)
+		emptied[cache] = content{session: session, ended: true}
+		states = append(states, emptied, m.without(cache))
 	}
 	return states
 }

@@ -9,6 +9,9 @@ import (
 	"testing"
 )
 
+// usual is how many histories are tried.
+const usual = 1000
+
 // histories is how many histories are tried; SIMULATION_HISTORIES asks for more.
 func histories(t *testing.T) uint64 {
 	t.Helper()
@@ -70,7 +73,7 @@ func TestEveryAnswerCanBeRight(t *testing.T) {
 		}
 		count = 1
 	}
-	answers, renewed := map[kind]int{}, 0
+	answers, renewed, bound := map[kind]int{}, 0, 0
 	for seed := first; seed < first+count; seed++ {
 		steps := schedule(seed)
 		history, _ := run(t, steps, newMemory(none))
@@ -83,10 +86,13 @@ func TestEveryAnswerCanBeRight(t *testing.T) {
 			if number, _, _ := strings.Cut(a.tickets, ","); len(number) > len("999") {
 				renewed++
 			}
+			if r := o.Input.(request); r.action == initialize && r.binds && a.kind == done {
+				bound++
+			}
 		}
 	}
-	t.Logf("%d histories: %d requests done, %d found no cache, %d refused, of %d it is unknown; %d lists begin with a renewed ticket", count, answers[done], answers[missing], answers[refused], answers[unknown], renewed)
-	if count > 1 && (renewed == 0 || answers[done] == 0 || answers[missing] == 0 || answers[refused] == 0 || answers[unknown] == 0) {
+	t.Logf("%d histories: %d requests done, %d found no cache, %d refused, of %d it is unknown; %d lists begin with a renewed ticket, %d caches end with a session", count, answers[done], answers[missing], answers[refused], answers[unknown], renewed, bound)
+	if count > 1 && (renewed == 0 || bound == 0 || answers[done] == 0 || answers[missing] == 0 || answers[refused] == 0 || answers[unknown] == 0) {
 		t.Error("some kind of answer never came")
 	}
 }
@@ -95,8 +101,9 @@ func TestEveryAnswerCanBeRight(t *testing.T) {
 // process opens what the one before has left when it was killed.
 func TestEveryAnswerOfTheVaultCanBeRight(t *testing.T) {
 	t.Parallel()
+	base := memoryDir(t)
 	for seed := range max(10, histories(t)/50) {
-		medium := &files{base: t.TempDir()}
+		medium := &files{base: base}
 		_, trace := run(t, schedule(seed), newMemory(none))
 		answers, same := run(t, schedule(seed), medium)
 		if !linearizable(answers) {
@@ -106,6 +113,60 @@ func TestEveryAnswerOfTheVaultCanBeRight(t *testing.T) {
 			t.Errorf("seed %d: a store in memory makes\n%s\nthe vault\n%s", seed, trace, same)
 		}
 	}
+}
+
+// playBetween plays a schedule with the secrets service between the server and
+// the vault.
+func playBetween(t *testing.T, steps []step, base string, planted fault) (trace string, right bool) {
+	t.Helper()
+	answers, trace := runOn(t, steps, none, func() (keeper, error) { return newBetween(base, planted) })
+	return trace, linearizable(answers)
+}
+
+// TestEveryAnswerBySecretsCanBeRight is the same over the secrets service, of
+// which either process may be killed alone.
+func TestEveryAnswerBySecretsCanBeRight(t *testing.T) {
+	t.Parallel()
+	base := memoryDir(t)
+	for seed := range max(40, histories(t)/50) {
+		trace, right := playBetween(t, schedule(seed), base, none)
+		if !right {
+			t.Fatalf("seed %d shows answers that cannot be right:\n%s", seed, trace)
+		}
+		if seed >= 5 {
+			continue
+		}
+		if second, _ := playBetween(t, schedule(seed), base, none); second != trace {
+			t.Errorf("seed %d:\n%s\nand then\n%s", seed, trace, second)
+		}
+	}
+}
+
+// TestALateChangeIsFound is the control: a change that a server sent before it
+// was killed comes late, and is made although the next one has loaded what there
+// was.
+func TestALateChangeIsFound(t *testing.T) {
+	t.Parallel()
+	base := memoryDir(t)
+	for seed := range uint64(100) {
+		if trace, right := playBetween(t, schedule(seed), base, unfenced); !right {
+			t.Logf("seed %d:\n%s", seed, trace)
+			return
+		}
+	}
+	t.Error("it is not found")
+}
+
+// memoryDir is a directory in memory, where there is one: files are what is
+// shown here, and not how long a disk takes.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "simulation")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // TestWhatWasFoundBefore are schedules that have shown a fault.
@@ -136,6 +197,7 @@ func TestTheSimulationFindsWhatIsPlanted(t *testing.T) {
 	t.Parallel()
 	for planted, name := range map[fault]string{
 		missingSync: "a missing sync", lostUpdate: "a lost update", staleRead: "a stale read", resurrected: "a destroyed cache is back",
+		endless: "a session's cache stays", tooSoon: "a session's cache ends too soon",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

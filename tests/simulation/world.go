@@ -9,13 +9,11 @@ package simulation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +26,7 @@ import (
 	"gosssd/confdb"
 	"gosssd/kcm"
 	"gosssd/kcm/client"
-	"gosssd/kcm/protocol"
+	"gosssd/linux"
 	"gosssd/responder"
 	"gosssd/responder/log"
 )
@@ -40,89 +38,10 @@ const (
 	realm   = "EXAMPLE.ORG"
 )
 
-// move is what a step does.
-type move int
-
-const (
-	ask move = iota
-	decide
-	pass
-	crash
-	failLoad
-)
-
-// step is one step of a schedule. A step that cannot be done is left out, so
-// that any part of a schedule is a schedule.
-type step struct {
-	move    move
-	client  int
-	request request
-	verdict verdict
-	pass    time.Duration
-	bits    uint64
-}
-
-func (s step) String() string {
-	switch s.move {
-	case ask:
-		return fmt.Sprintf("client %d: %s %s ticket %d", s.client, actionNames[s.request.action], s.request.cache, s.request.ticket)
-	case decide:
-		return fmt.Sprintf("the disk decides: %d", s.verdict)
-	case pass:
-		return fmt.Sprintf("%v pass", s.pass)
-	case crash:
-		return "the power is cut"
-	}
-	return "the next load fails"
-}
-
-// length is how many steps a schedule has.
-const length = 60
-
-// schedule returns that of a seed.
-func schedule(seed uint64) []step {
-	r := rand.New(rand.NewPCG(seed, 1))
-	programs, caches := clients, 2
-	if seed%2 == 1 { // all of one user, who meet in one cache
-		programs, caches = clients/users, 1
-	}
-	steps := make([]step, length)
-	for i := range steps {
-		s := step{client: r.IntN(programs), bits: r.Uint64()}
-		if programs < clients {
-			s.client *= users
-		}
-		uid := firstID + uint32(s.client%users)
-		s.request = request{
-			uid: uid, action: [...]action{initialize, initialize, store, store, store, destroy, list, list}[r.IntN(8)],
-			cache: fmt.Sprintf("%d:%c", uid, 'a'+r.IntN(caches)), ticket: i, end: int64(1+r.IntN(4)) * 3600,
-		}
-		s.request.tgt = strings.HasSuffix(s.request.cache, "a") && r.IntN(2) == 0 // one at most is due at a time
-		s.pass = [...]time.Duration{time.Second, time.Minute, 20 * time.Minute, 2 * time.Hour}[r.IntN(4)]
-		switch n := r.IntN(100); {
-		case n < 48:
-			s.move = ask
-		case n < 88:
-			s.move = decide
-			if r.IntN(5) == 0 {
-				s.verdict = verdict(r.IntN(int(verdicts)))
-			}
-		case n < 95:
-			s.move = pass
-		case n < 98:
-			s.move = crash
-		default:
-			s.move = failLoad
-		}
-		steps[i] = s
-	}
-	return steps
-}
-
 // world is a server with its clients, its disk and its time.
 type world struct {
 	t       *testing.T
-	disk    *disk
+	keeper  keeper
 	conf    *confdb.Snapshot
 	server  *kcm.Server
 	alive   *atomic.Bool // of the process that runs
@@ -130,6 +49,10 @@ type world struct {
 	random  io.Reader
 	callers [clients]caller
 	asked   sync.WaitGroup
+	ending  atomic.Bool // the schedule is over
+	settled bool        // all that ends had the time to
+	logins  *sessions
+	starts  int // of processes
 
 	mu       sync.Mutex
 	conns    []net.Conn // to the process that runs
@@ -137,6 +60,34 @@ type world struct {
 	history  []porcupine.Operation
 	returned []porcupine.Operation // in this step
 	trace    strings.Builder
+	names    []name // that servers have made up
+}
+
+// name is one that a process has made up.
+type name struct {
+	uid   uint32
+	text  string
+	start int // number of the process
+}
+
+// madeUp returns the last name that was made up for a user.
+func (w *world) madeUp(uid uint32) (last name, found bool) {
+	for _, n := range w.names {
+		if n.uid == uid {
+			last, found = n, true
+		}
+	}
+	return last, found
+}
+
+// label is what the trace calls a cache: made up names differ from run to run.
+func (w *world) label(cache string) string {
+	for i, n := range w.names {
+		if n.text == cache {
+			return fmt.Sprintf("%d:new%d", n.uid, i)
+		}
+	}
+	return cache
 }
 
 // caller is a client program.
@@ -145,11 +96,25 @@ type caller struct {
 	busy bool
 }
 
-// run plays a schedule and returns what the clients have seen.
+// run plays a schedule on a medium and returns what the clients have seen.
 func run(t *testing.T, steps []step, medium medium) (history []porcupine.Operation, trace string) {
 	t.Helper()
+	planted := none
+	if m, ok := medium.(*memory); ok {
+		planted = m.planted
+	}
+	return runOn(t, steps, planted, func() (keeper, error) { return &disk{medium: medium}, medium.open() })
+}
+
+// runOn plays a schedule on a keeper.
+func runOn(t *testing.T, steps []step, planted fault, begin func() (keeper, error)) (history []porcupine.Operation, trace string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, medium)
+		kept, err := begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(t, kept, planted)
 		for _, s := range steps {
 			w.play(s)
 			w.rest()
@@ -160,18 +125,15 @@ func run(t *testing.T, steps []step, medium medium) (history []porcupine.Operati
 	return history, trace
 }
 
-func newWorld(t *testing.T, medium medium) *world {
+func newWorld(t *testing.T, kept keeper, planted fault) *world {
 	conf, err := confdb.NewSnapshot(confdb.Schema(kcm.Descriptor().Sections), map[string]map[string]string{"kcm": {
 		"system_bus": "false", "purge_expired_grace": "0", "ccache_storage": "secdb",
-		"tgt_renewal": "true", "krb5_renew_interval": "60s",
+		"tgt_renewal": "true", "krb5_renew_interval": "60s", "session_caches": "yes",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, disk: &disk{medium: medium}, conf: conf, random: rand.NewChaCha8([32]byte{1})}
-	if err := medium.open(); err != nil {
-		t.Fatal(err)
-	}
+	w := &world{t: t, keeper: kept, conf: conf, random: rand.NewChaCha8([32]byte{1}), logins: newSessions(planted)}
 	w.start()
 	return w
 }
@@ -181,7 +143,7 @@ func (w *world) start() {
 	alive := &atomic.Bool{}
 	alive.Store(true)
 	stores := kcm.Stores{
-		Open:  func(string) (kcm.Store, error) { return process{w.disk, func() bool { return !alive.Load() }}, nil },
+		Open:  func(string) (kcm.Store, error) { return w.keeper.store(func() bool { return !alive.Load() }), nil },
 		Group: func(uint32) uint32 { return kcm.NoGID },
 	}
 	var mu sync.Mutex
@@ -191,8 +153,8 @@ func (w *world) start() {
 		return w.random.Read(p)
 	})
 	service := &responder.Service{Descriptor: kcm.Descriptor(), Conf: w.conf, Log: log.Discard(), Signal: func(string, ...any) {}}
-	sessions := func() (kcm.Sessions, error) { return nil, errors.ErrUnsupported }
-	handler, err := kcm.New(stores, renew, nil, sessions, time.Now, random)(service)
+	w.starts++
+	handler, err := kcm.New(stores, w.renew, nil, w.logins.open, time.Now, random)(service)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -219,34 +181,43 @@ func (w *world) dial(uid uint32) func() (io.ReadWriteCloser, error) {
 		w.mu.Unlock()
 		served.Go(func() {
 			defer far.Close()
-			server.Converse(context.Background(), pipe{far}, responder.Peer{UID: uid, GID: uid}, log.Discard())
+			server.Converse(context.Background(), pipe{far, w.logins, uid}, responder.Peer{UID: uid, GID: uid}, log.Discard())
 		})
 		return near, nil
 	}
 }
 
 // pipe is a connection that does not tell when it was active.
-type pipe struct{ net.Conn }
+type pipe struct {
+	net.Conn
+	logins *sessions
+	uid    uint32
+}
 
 func (pipe) Active() time.Duration { return 0 }
 func (pipe) Touch()                {}
+
+// Process returns a process for a client that is in a login session.
+func (p pipe) Process() (*linux.Process, error) { return p.logins.process(p.uid) }
 
 func (w *world) play(s step) {
 	switch s.move {
 	case ask:
 		w.ask(s.client, s.request)
 	case decide:
-		w.disk.decide(int(s.bits%clients), s.verdict)
+		w.keeper.decide(int(s.bits%clients), s.verdict)
 	case pass:
 		if w.idle() { // a server may give up what waits for long, and do it later
 			time.Sleep(s.pass)
 		}
 	case crash:
 		w.crash(s.bits)
+	case session:
+		if w.idle() { // so that who asks knows which session it is in
+			w.logins.toggle(s.request.uid)
+		}
 	case failLoad:
-		w.disk.mu.Lock()
-		w.disk.failLoad = s.request.uid
-		w.disk.mu.Unlock()
+		w.keeper.failLoad(s.request.uid)
 	}
 }
 
@@ -270,17 +241,33 @@ func (w *world) ask(which int, r request) {
 		return
 	}
 	c.busy = true
-	r.end += time.Now().Unix()
+	w.settleRequest(&r)
 	w.clock++
 	call, connection := w.clock, c.Client
 	w.asked.Go(func() {
 		a := send(connection, r)
-		a.at = time.Now().Unix()
+		a.at, a.settled = time.Now().Unix(), w.settled
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.returned = append(w.returned, porcupine.Operation{ClientId: which, Input: r, Call: call, Output: a})
 		c.busy = false
 	})
+}
+
+// settleRequest makes of what a schedule says what is asked for now.
+func (w *world) settleRequest(r *request) {
+	r.end += time.Now().Unix()
+	r.session, r.over = w.logins.of(r.uid)
+	if r.cache == madeUp {
+		made, found := w.madeUp(r.uid)
+		if !found {
+			r.action = newName
+		}
+		r.cache, r.binds, r.tgt = made.text, r.session != 0 && made.start == w.starts, false
+	}
+	if r.action == newName {
+		r.cache = ""
+	}
 }
 
 // rest waits until everything is at rest, and notes what has been answered. All
@@ -295,85 +282,23 @@ func (w *world) rest() {
 		o.Return = w.clock
 		w.history = append(w.history, o)
 		r, a := o.Input.(request), o.Output.(answer)
-		fmt.Fprintf(&w.trace, "%d-%d client %d: %s %s %d: %s %s\n", o.Call, o.Return, o.ClientId, actionNames[r.action], r.cache, r.ticket, kindNames[a.kind], a.tickets)
+		if a.name != "" {
+			w.names = append(w.names, name{r.uid, a.name, w.starts})
+		}
+		fmt.Fprintf(&w.trace, "%d-%d client %d: %s %s %d: %s %s\n", o.Call, o.Return, o.ClientId, actionNames[r.action], w.label(r.cache+a.name), r.ticket, kindNames[a.kind], a.tickets)
 	}
 	w.returned = nil
 }
 
-// send sends a request and sorts what comes back.
-func send(c *client.Client, r request) (a answer) {
-	var err error
-	switch r.action {
-	case initialize:
-		err = c.Initialize(r.cache, principal("user"))
-	case store:
-		err = c.Store(r.cache, ticket(r))
-	case destroy:
-		_, err = c.Call(protocol.OpDestroy, protocol.AppendName(nil, r.cache))
-	case list:
-		var all []protocol.Credential
-		if all, err = c.Credentials(r.cache); err == nil {
-			for _, credential := range all {
-				a.tickets += string(credential.Ticket) + ","
-			}
-		}
-	}
-	var refusal *client.Error
-	switch {
-	case err == nil:
-		return a
-	case !errors.As(err, &refusal):
-		return answer{kind: unknown}
-	}
-	switch refusal.Code {
-	case protocol.NoFile, protocol.NotFound:
-		return answer{kind: missing}
-	case protocol.DiskFull:
-		return answer{kind: refused}
-	}
-	return answer{kind: unknown}
-}
-
-func principal(names ...string) protocol.Principal {
-	p := protocol.Principal{Type: 1, Realm: []byte(realm)}
-	for _, name := range names {
-		p.Components = append(p.Components, []byte(name))
-	}
-	return p
-}
-
-// life is how long a ticket-granting ticket lasts before it must be renewed.
-const life = 2 * time.Hour
-
-func ticket(r request) protocol.Credential {
-	c := protocol.Credential{
-		Client: principal("user"), Server: principal("host", fmt.Sprint("h", r.ticket)),
-		Key: protocol.Keyblock{Enctype: 18, Key: make([]byte, 32)}, Ticket: fmt.Append(nil, r.ticket),
-		Times: protocol.Times{Auth: uint32(r.end) - uint32(life/time.Second), End: uint32(r.end)},
-	}
-	c.Times.Start = c.Times.Auth
-	if r.tgt {
-		const renewable = 0x00800000 // RFC 4120 section 2.3
-		c.Server, c.TicketFlags, c.Times.RenewTill = principal("krbtgt", realm), renewable, c.Times.End+24*3600
-	}
-	return c
-}
-
-// renew is the KDC. Now and then it does not answer.
-func renew(_ context.Context, tgt protocol.Credential, _ time.Duration) (protocol.Credential, error) {
-	number, err := strconv.Atoi(string(tgt.Ticket))
-	now := time.Now()
-	if err != nil || (number+now.Minute())%4 == 0 {
-		return protocol.Credential{}, errors.New("no KDC answers")
-	}
-	tgt.Ticket = fmt.Append(nil, number+renewals)
-	tgt.Times.Start, tgt.Times.End = uint32(now.Unix()), min(uint32(now.Add(life).Unix()), tgt.Times.RenewTill)
-	return tgt, nil
-}
-
-// crash cuts the power, and starts a process again. Each bit says whether the
-// disk has a change that waited.
+// crash ends processes, and starts them again. Each bit says whether a change
+// that waited is made.
 func (w *world) crash(bits uint64) {
+	if w.keeper.spares(bits) {
+		if err := w.keeper.crash(bits); err != nil {
+			w.t.Fatal(err)
+		}
+		return
+	}
 	w.stop(bits)
 	w.start()
 }
@@ -388,11 +313,7 @@ func (w *world) stop(bits uint64) {
 		_ = conn.Close()
 		w.rest()
 	}
-	err := w.disk.crash(func() bool {
-		kept := bits&1 == 1
-		bits >>= 1
-		return kept
-	})
+	err := w.keeper.crash(bits)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -403,27 +324,49 @@ func (w *world) stop(bits uint64) {
 	}
 }
 
-// end lets everything be answered, starts once more, and has each user look.
+// end lets everything be answered, starts once more, and has each user look,
+// again when all sessions are over and what ends with them had the time to go.
 func (w *world) end() {
+	w.ending.Store(true)
 	w.settle()
 	w.crash(0)
 	w.rest()
-	for i := range users {
-		uid := firstID + uint32(i)
-		for _, name := range []string{"a", "b"} {
-			w.ask(i, request{uid: uid, action: list, cache: fmt.Sprintf("%d:%s", uid, name)})
+	w.look()
+	if w.logins.end() {
+		for range 3 {
 			w.settle()
+			time.Sleep(2 * time.Minute) // what could not be removed is tried again
 		}
+		w.settle()
+		w.settled = true
+		w.look()
 	}
 	w.stop(0)
-	if err := w.disk.medium.close(); err != nil {
+	if err := w.keeper.close(); err != nil {
 		w.t.Error(err)
+	}
+}
+
+// look has each user list all caches that there may be.
+func (w *world) look() {
+	for i := range users {
+		uid := firstID + uint32(i)
+		caches := []string{fmt.Sprintf("%d:a", uid), fmt.Sprintf("%d:b", uid)}
+		for _, n := range w.names {
+			if n.uid == uid {
+				caches = append(caches, n.text)
+			}
+		}
+		for _, cache := range caches {
+			w.ask(i, request{uid: uid, action: list, cache: cache})
+			w.settle()
+		}
 	}
 }
 
 func (w *world) settle() {
 	w.rest()
-	for w.disk.decide(0, made) {
+	for w.keeper.decide(0, made) {
 		w.rest()
 	}
 }
