@@ -343,6 +343,47 @@ func (i *isolation) try(c *client.Client, p caller, a attempt, whose user) strin
 	return seen.String()
 }
 
+// TestAUserWhoStandsForManyIsServedNothing is the matrix where sssd_kcm runs in
+// a user namespace that maps root alone: the kernel calls all others 65534.
+func TestAUserWhoStandsForManyIsServedNothing(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	needProgram(t, "setpriv", "perl")
+	needNamespaces(t, "--user", "--map-root-user")
+	s := newSystem(t, "[kcm]\nccache_storage = memory\ndebug_level = 10\n")
+	s.wrap = []string{"unshare", "--user", "--map-root-user"}
+	s.start()
+	root := s.connectAs(caller{what: "root"})
+	i := &isolation{t: t, owners: map[user]*client.Client{0: root}, keys: map[user][]byte{0: s.secret(32)}}
+	i.renew(0)
+	before := i.state(0)
+	var table strings.Builder
+	for _, p := range []caller{{what: "uid 20001", uid: alice, gid: alice, counts: 65534}, {what: "uid 65534", uid: 65534, gid: 65534, counts: 65534}} {
+		i.keys[p.counts] = i.keys[0] // what it would store
+		for _, a := range attempts {
+			for _, to := range []target{i.target(0), {"65534", p.counts, make([]byte, 16), make([]byte, 16)}} {
+				c := client.Over(func() (conn io.ReadWriteCloser, err error) {
+					asUser(t, p.uid, func() { conn, err = net.Dial("unix", s.path(sockets["sssd_kcm"])) })
+					return conn, err
+				}, patience)
+				_, err := c.Call(a.op, a.params(i, p, to))
+				_ = c.Close()
+				got := "closed"
+				if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+					got = fmt.Sprint(err)
+					t.Errorf("%s is answered %v %s about the cache of %d: %v", p.what, a.op, a.what, to.owner, err)
+				}
+				fmt.Fprintf(&table, "%-28s %-18v %-30s %-5d %s\n", p.what, a.op, a.what, to.owner, got)
+			}
+		}
+	}
+	t.Logf("who, operation, the owner of the cache and what it got:\n%s", &table)
+	if now := i.state(0); !bytes.Equal(now, before) {
+		t.Errorf("root's cache has changed:\n%s%s", before, now)
+	}
+	expect(t, s.log("sssd_kcm"), "uid 65534 stands for every user")
+}
+
 // TestTheMatrixHasEveryOperation guards the table above.
 func TestTheMatrixHasEveryOperation(t *testing.T) {
 	t.Parallel()
