@@ -34,6 +34,7 @@ func (s *system) analyze(args ...string) (a analysis) {
 // at which each request is there, and before.
 func TestAnalyzeTellsWhatAClientDid(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	s := newSystem(t, "")
 	s.configure("[kcm]\nmax_uid_ccaches = 1\n")
 	s.start()

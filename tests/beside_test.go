@@ -39,6 +39,7 @@ func (m *machine) setKCM(kcm string) {
 // a host whose sssd is SSSD's own: edit [kcm], restart sssd.
 func TestBesideSSSDARestartOfItPutsAnEditIntoForce(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	m := bootBeside(t, "[kcm]\ndebug_level = 2\n")
 	m.sh(someone, kinit)
 	level := func() string { t.Helper(); m.sh(someone, `klist -s`); return m.sh(0, `gosssctl debug-level --kcm`) }
@@ -74,6 +75,7 @@ func TestBesideSSSDARestartOfItPutsAnEditIntoForce(t *testing.T) {
 // configuration, whatever administrators do to SSSD's caches meanwhile.
 func TestBesideSSSDAStopOfItLeavesClientsServed(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	m := bootBeside(t, "[kcm]\ndebug_level = 2\n")
 	m.sh(someone, kinit)
 	m.clients(someone, work, func() {

@@ -216,6 +216,7 @@ func TestFullSecretsOfAUserDoNotKeepTicketsOut(t *testing.T) {
 
 func TestTheDebugLevelDecidesWhatIsLogged(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	needRealm(t)
 	s := newSystem(t, kept("secrets", "debug_level = 0")).start()
 	s.sh(somebody(), login+`login alice; klist; kdestroy`)

@@ -9,6 +9,7 @@ import (
 
 func TestAnEditTakesEffectWhenSssdRestartsAndNotBefore(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	s := newSystem(t, "[kcm]\ndebug_level = 2\n").start()
 	me := user(os.Getuid())
 	level := func() string {

@@ -116,6 +116,7 @@ func TestTheLogSaysWhoAskedForWhat(t *testing.T) {
 
 func TestRootsAccessIsQuiet(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	needRoot(t)
 	needRealm(t)
 	for level, lines := range map[string]int{"2": 0, "4": 1} {

@@ -82,6 +82,7 @@ func (s *system) hold(u user, sockets ...string) {
 // included, on both sockets.
 func TestNobodyIsKeptOutByThreeGreedyUsers(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	needRoot(t)
 	needProgram(t, "python3", "curl")
 	needRealm(t)

@@ -146,6 +146,7 @@ func TestTheReadmeHasTheTableOfTheForms(t *testing.T) {
 // both forms: clients, a restart to reload, kill -9, the tool.
 func TestBothFormsKeepTickets(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	needRealm(t)
 	me := user(os.Getuid())
 	inBothForms(t, func(t *testing.T, form layout.Layout) {
@@ -207,6 +208,7 @@ func TestImportInBothForms(t *testing.T) {
 // program is called, its options stand in [sssd].
 func TestThePersistentLevelIsOfTheSectionOfTheMonitor(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	me := user(os.Getuid())
 	inBothForms(t, func(t *testing.T, form layout.Layout) {
 		s := newSystemOf(t, form, defaults).start()

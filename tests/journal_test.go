@@ -12,6 +12,7 @@ import (
 // it by its fields, with cause and cure.
 func TestTheJournalExplainsARefusal(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	m := bootMachine(t, "[kcm]\nmax_uid_ccaches = 1\n")
 	m.write("/etc/default/sssd", "DEBUG_LOGGER=--logger=journald\n")
 	m.sh(0, `journalctl --update-catalog; systemctl start sssd`)

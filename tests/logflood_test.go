@@ -12,6 +12,7 @@ import (
 // with requests that fail.
 func TestNoClientFillsTheDiskWithLogs(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	s := newSystem(t, "[kcm]\nccache_storage = memory\n").start()
 	c := s.kcm()
 	long := protocol.AppendName(nil, strings.Repeat("x", 9<<20))

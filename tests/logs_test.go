@@ -66,6 +66,7 @@ func (s *system) moveLogs(suffix string) map[string]string {
 // logrotate's scripts that signal each process by itself.
 func TestHUPRotatesEveryLogAndReadsNoConfiguration(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	const notRead = "configuration is read only when sssd starts"
 	s := newSystem(t, talkative).start()
 	s.wake("")

@@ -98,7 +98,8 @@ func shown(text []byte, secrets [][]byte) (said []string) {
 	return said
 }
 
-// leaks says which secrets the logs of a system that has ended show.
+// leaks says which secrets the logs of a system that has ended show, and what it
+// wrote to stderr.
 func (s *system) leaks() (said []string) {
 	s.t.Helper()
 	secrets := slices.Concat(s.known.secrets, s.inVault())
@@ -106,15 +107,25 @@ func (s *system) leaks() (said []string) {
 	if err != nil || len(secrets) == 0 {
 		return nil
 	}
+	var looked, bytes int
+	look := func(name string, text []byte) {
+		looked++
+		bytes += len(text)
+		for _, what := range shown(text, secrets) {
+			said = append(said, name+" shows "+what)
+		}
+	}
 	for _, name := range logs {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			continue // a directory, or of a test that has taken it away
 		}
-		for _, what := range shown(text, secrets) {
-			said = append(said, filepath.Base(name)+" shows "+what)
-		}
+		look(filepath.Base(name), text)
 	}
+	if s.output != nil && s.output.Len() > 0 {
+		look("stderr", s.output.Bytes())
+	}
+	searched.add(looked, bytes, len(secrets))
 	return said
 }
 

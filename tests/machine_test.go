@@ -17,9 +17,10 @@ import (
 // machine is a real systemd, booted in namespaces of its own over a tree made
 // by make install, with a KDC beside it.
 type machine struct {
-	t     *testing.T
-	pid   string // of its systemd
-	boots func() // waits for the next boot
+	t       *testing.T
+	pid     string // of its systemd
+	boots   func() // waits for the next boot
+	planted bool   // a test has written a secret into a log
 }
 
 // installed has the trees that machines are booted with, by form.
@@ -53,7 +54,15 @@ func bootForm(t *testing.T, form, conf string, unpacked ...string) *machine {
 	m := &machine{t: t}
 	m.boot(installed.tree, unpacked)
 	m.write("/etc/sssd/sssd.conf", conf)
+	if loud {
+		m.write("/etc/sssd/conf.d/zz-loud.conf", loudSnippet)
+	}
 	t.Cleanup(func() {
+		if !m.planted {
+			for _, leak := range m.leaks() {
+				t.Error(leak)
+			}
+		}
 		if t.Failed() {
 			out, _ := m.try(0, `journalctl --no-pager -n 60; tail -n 20 /var/log/sssd/*`)
 			t.Log(out)

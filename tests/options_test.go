@@ -98,6 +98,7 @@ func TestEveryOptionIsInForceWhenItsDeclarationSays(t *testing.T) {
 // responder says of them.
 func TestOptionsInForceAct(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	s := newSystem(t, "[kcm]\nccache_storage = memory\nfd_limit = 2000\n").start()
 	s.wake("")
 	me, name := user(os.Getuid()), fmt.Sprint(os.Getuid())
@@ -139,6 +140,7 @@ func TestOptionsInForceAct(t *testing.T) {
 // SSSD's is taken, and that nobody is left to believe that validation, say, works.
 func TestOptionsThatAreNotServedAreToldAndStopNothing(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	s := newSystem(t, defaults)
 	conf := "[sssd]\nservices = nss, pam\ndomains = example.com\n"
 	for _, d := range responders.List() {

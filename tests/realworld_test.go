@@ -17,6 +17,7 @@ import (
 // and left alone.
 func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	text, err := os.ReadFile("../confdb/testdata/ad-joined.conf")
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +65,7 @@ func TestTheConfigurationOfAnADJoinedHostWorks(t *testing.T) {
 // is SSSD's is worth a warning, and it may have more than we know.
 func TestRealConfigurationsLoadInBothForms(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	files, err := filepath.Glob("../confdb/testdata/*-joined.conf")
 	if err != nil || len(files) < 3 {
 		t.Fatalf("%v, %v", files, err)

@@ -209,6 +209,7 @@ func TestARestartReplacesAResponderOnlyForOptionsThatNeedIt(t *testing.T) {
 
 func TestCachesInMemoryOutliveRestartsAndTheDeathOfSssd(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	s := newSystem(t, "[kcm]\nccache_storage = memory\n").start()
 	name := fmt.Sprint(os.Getuid())
 	c := s.kcm()

@@ -59,6 +59,7 @@ func line(service, text string) string { return fmt.Sprintf("%-25s %s\n", servic
 
 func TestDebugLevelSpeaksAndEndsAsThatOfSSSD(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	s := newSystem(t, "[kcm]\ndebug_level = 3\nccache_storage = memory\n")
 	me := user(os.Getuid())
 	notRunning := said{stderr: "SSSD is not running.\n", code: 1}
@@ -209,6 +210,7 @@ func TestWhatIsForRootIsRefusedToOthers(t *testing.T) {
 
 func TestAPersistentLevelIsInForceAfterARestart(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	const conf = "[sssd]\n# mine\n[kcm]\ndebug_level = 3\n"
 	s := newSystem(t, conf)
 	me := user(os.Getuid())
@@ -286,6 +288,7 @@ func TestALevelThatWillNotPersistIsToldAtOnce(t *testing.T) {
 
 func TestManyPersistentLevelsAtOnceAreAllKept(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	s := newSystem(t, defaults)
 	ended := make(chan said)
 	for _, service := range []string{"sssd", "kcm", "secrets"} {

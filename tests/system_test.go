@@ -67,6 +67,9 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
+	if loud {
+		searched.tell()
+	}
 	for _, stop := range ending.stops {
 		stop()
 	}
@@ -232,6 +235,9 @@ func (s *system) launch() (notices *net.UnixConn) {
 	}
 	s.output = &bytes.Buffer{}
 	argv := slices.Concat(s.wrap, []string{s.bin + "/" + s.form.Monitor}, s.args, []string{"--root", s.root})
+	if loud {
+		argv = append(argv, "--debug-level=10")
+	}
 	s.sssd = exec.Command(argv[0], argv[1:]...)
 	if os.Getenv("CONFINED") != "" {
 		s.sssd = confinedCommand(s.sssd.Args)

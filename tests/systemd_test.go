@@ -171,6 +171,7 @@ func TestSecretsStartsWhileKCMIsStopped(t *testing.T) {
 
 func TestUnderSystemdOnlyARestartOfSssdReadsTheConfiguration(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	m := bootMachine(t, "[kcm]\ndebug_level = 2\n")
 	m.sh(0, `systemctl start sssd`)
 	m.sh(someone, kinit)

@@ -151,6 +151,7 @@ func (s *system) smallDisk() {
 
 func TestARestartOnADiskThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
+	needDefaultLevel(t)
 	for name, c := range map[string]struct{ spoil, mend string }{
 		"full":      {`dd if=/dev/zero of="$ROOT/var/lib/sss/filler" bs=4k 2>/dev/null || :`, `rm "$ROOT/var/lib/sss/filler"`},
 		"read-only": {`mount -o remount,ro "$ROOT/var/lib/sss"`, `mount -o remount,rw "$ROOT/var/lib/sss"`},
