@@ -102,15 +102,18 @@ func (s *Server) purgeExpired(ctx context.Context) {
 			}
 		}
 		if worked += took; worked >= purgeStretch {
-			pause(ctx, worked)
+			pause(ctx, purgeRest*worked)
 			worked = 0
 		}
 	}
 }
 
-// purgeStretch is how long a purge works until it rests as long: nobody waits for
-// it, and clients wait for the processors and the disk that it takes.
-const purgeStretch = time.Millisecond
+// A purge works for purgeStretch and then rests purgeRest times as long: nobody waits
+// for it, and clients wait for the processors and the disk that it takes.
+const (
+	purgeStretch = time.Millisecond
+	purgeRest    = 3
+)
 
 func pause(ctx context.Context, d time.Duration) {
 	select {

@@ -105,21 +105,22 @@ func (o overlay) add(c changes, number uint32) {
 	}
 }
 
-// due returns those changes of some entries, the last of which has this
-// number, that no later entry has changed again.
-func (o overlay) due(entries []*entry) changes {
-	due := changes{}
-	for _, e := range entries {
-		for _, n := range e.names {
-			if now, there := o[n.group][n.name]; there && now.number == e.number {
-				if due[n.group] == nil {
-					due[n.group] = map[string][]byte{}
-				}
-				due[n.group][n.name] = now.value
-			}
+// addDue adds to due those changes of an entry that no later entry has made
+// again, and returns about how many bytes more are to be written for them.
+func (o overlay) addDue(due changes, e *entry) (bytes int64) {
+	for _, n := range e.names {
+		now, there := o[n.group][n.name]
+		if !there || now.number != e.number {
+			continue
 		}
+		if due[n.group] == nil {
+			due[n.group] = map[string][]byte{}
+			bytes += groupBytes
+		}
+		due[n.group][n.name] = now.value
+		bytes += int64(len(n.name) + len(now.value))
 	}
-	return due
+	return bytes
 }
 
 // removeUpTo drops changes that the database has now, unless an entry after the

@@ -12,11 +12,14 @@ import (
 	"gosssd/linux"
 )
 
-// pieceEntries and pieceBytes bound what is brought into the database at once,
-// and so how long a change waits that meets it.
+// These bound what is brought into the database at once, and so how long a
+// change waits that meets it. What counts is what is written: records that a
+// later entry changes again cost nothing, and those of one group lie in pages
+// that are written once.
 const (
-	pieceEntries = 32
-	pieceBytes   = 64 << 10
+	pieceBytes   = 48 << 10
+	groupBytes   = 4 << 10 // what a group costs besides its records: a page at least
+	pieceEntries = 256     // to be looked at
 )
 
 // prepare makes the journal ready for a change, and empties it for one that is
@@ -216,14 +219,14 @@ func (e *Engine) storePiece() error {
 	e.storing.Lock()
 	defer e.storing.Unlock()
 	e.mu.RLock()
-	var size int64
-	n := 0
-	for n < len(e.journal.entries) && n < pieceEntries && size < pieceBytes {
+	n, due := 0, changes{}
+	var size, cost int64
+	for n < len(e.journal.entries) && n < pieceEntries && cost < pieceBytes {
+		cost += e.over.addDue(due, e.journal.entries[n])
 		size += e.journal.entries[n].bytes
 		n++
 	}
 	piece := e.journal.entries[:n]
-	due := e.over.due(piece)
 	next := e.positionAfter(n)
 	e.mu.RUnlock()
 	if n == 0 {

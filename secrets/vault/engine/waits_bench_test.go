@@ -20,9 +20,17 @@ func (s stretch) meets(t stretch) bool { return s.begin.Before(t.end) && t.begin
 
 // BenchmarkUpdateWhileStored tells how long changes wait that meet the bringing
 // of the journal into a database of 100 000 records, which are changed in any
-// order. It takes its directory from ENGINE_BENCH_DIR, since /tmp may be no disk.
+// order, or of which ten are changed again and again. It takes its directory
+// from ENGINE_BENCH_DIR, since /tmp may be no disk.
 func BenchmarkUpdateWhileStored(b *testing.B) {
-	const groups, each = 10_000, 10
+	b.Run("any", func(b *testing.B) { benchmarkStored(b, benchGroups) })
+	b.Run("same", func(b *testing.B) { benchmarkStored(b, 1) })
+}
+
+const benchGroups, benchEach = 10_000, 10
+
+// benchmarkStored changes records of some of the groups.
+func benchmarkStored(b *testing.B, changed int) {
 	dir := os.Getenv("ENGINE_BENCH_DIR")
 	if dir == "" {
 		dir = b.TempDir()
@@ -35,8 +43,8 @@ func BenchmarkUpdateWhileStored(b *testing.B) {
 		return binary.BigEndian.AppendUint32(append(name, "abcdefghijkl"...), uint32(n))
 	}
 	err := Create(path, Options{}, func(d *Draft, _ []byte) error {
-		for g := range groups {
-			for n := range each {
+		for g := range benchGroups {
+			for n := range benchEach {
 				d.Put("hive", record(g, n), value)
 			}
 		}
@@ -62,11 +70,11 @@ func BenchmarkUpdateWhileStored(b *testing.B) {
 	defer e.Close()
 	var all []stretch
 	for b.Loop() {
-		g := rand.IntN(groups)
+		g := rand.IntN(changed)
 		begin := time.Now()
 		err := e.Update(false, func(d *Draft) error {
-			d.Put("hive", record(g, rand.IntN(each)), value)
-			d.Put("hive", record(g, each), value[:100])
+			d.Put("hive", record(g, rand.IntN(benchEach)), value)
+			d.Put("hive", record(g, benchEach), value[:100])
 			return nil
 		})
 		if err != nil {
