@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -48,6 +49,8 @@ func makeCaches(c *client) (func() error, error) {
 // connectAs connects as a user; the kernel notes who that was. It changes the
 // identity of this thread only.
 func connectAs(c *conn, uid int) error {
+	runtime.LockOSThread() // or another would be given its identity back
+	defer runtime.UnlockOSThread()
 	set := func(uid int) error {
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); errno != 0 {
 			return errno

@@ -102,7 +102,7 @@ func (l load) name() string {
 	switch {
 	case l.clients == 1:
 		who = l.scenario + ", 1 client"
-	case !l.users:
+	case !l.users && !l.root:
 		who += " of one user"
 	}
 	if l.fresh {

@@ -135,26 +135,41 @@ func (b *bench) scaleStores(s *server) error {
 		{scenario: "scatter", clients: 1, root: true}, {scenario: "scatter", clients: scaleClients, root: true},
 	}
 	for _, l := range loads {
-		m := l.run(b.self, s.path(), time.Duration(b.pick(5, 20))*time.Second, 0, nil)
-		if m.failed != nil {
-			return fmt.Errorf("%s: %w", l.name(), m.failed)
+		own, bare, rate := histogram{}, histogram{}, 0.0
+		for range scaleRounds {
+			m := l.run(b.self, s.path(), time.Duration(b.pick(1, 4))*time.Second, 0, nil)
+			m.failed = errors.Join(m.failed, b.bareWrites(time.Second, bare))
+			if m.failed != nil {
+				return fmt.Errorf("%s: %w", l.name(), m.failed)
+			}
+			own.merge(m.times)
+			rate += m.rate / scaleRounds
 		}
-		b.note(l.name()+", per s", s.name, m.rate)
-		b.noteWaits(s, l.name(), m.times)
-	}
-	bare := load{scenario: "overwrite", clients: 1, root: true}.run(b.self, b.dir, 5*time.Second, 0, nil)
-	if bare.failed != nil {
-		return bare.failed
-	}
-	for _, p := range []float64{50, 99, 99.75, 99.9, 100} {
-		b.note(fmt.Sprintf("overwrite and fdatasync, p%v, ms", p), "disk", milliseconds(bare.times.percentile(p)))
+		b.note(l.name()+", per s", s.name, rate)
+		b.noteWaits(l.name(), s.name, own)
+		b.noteWaits(l.name(), diskBeside(s), bare)
 	}
 	return nil
 }
 
-func (b *bench) noteWaits(s *server, what string, times histogram) {
+// scaleRounds are those of a load, each with a round of bare writes behind it: the
+// disk of a machine is not the same a minute later.
+const scaleRounds = 5
+
+// diskBeside is the column of what the bare disk did while a server was measured.
+func diskBeside(s *server) string { return "disk beside " + s.name }
+
+// bareWrites adds the times of writes of a ticket's size and their flushes,
+// which no server makes.
+func (b *bench) bareWrites(d time.Duration, times histogram) error {
+	m := load{scenario: "overwrite", clients: 1, root: true}.run(b.self, b.dir, d, 0, nil)
+	times.merge(m.times)
+	return m.failed
+}
+
+func (b *bench) noteWaits(what, column string, times histogram) {
 	for _, p := range []float64{50, 99, 99.75, 99.9, 100} {
-		b.note(fmt.Sprintf("%s, p%v, ms", what, p), s.name, milliseconds(times.percentile(p)))
+		b.note(fmt.Sprintf("%s, p%v, ms", what, p), column, milliseconds(times.percentile(p)))
 	}
 }
 
@@ -178,7 +193,7 @@ func (b *bench) coldReads(s *server) error {
 			b.note("first cold read of one user, ms", s.name, milliseconds(times.percentile(100)))
 		}
 	}
-	b.noteWaits(s, "cold read of one user", times)
+	b.noteWaits("cold read of one user", s.name, times)
 	return nil
 }
 
@@ -190,33 +205,37 @@ func (b *bench) purgeAll(s *server) error {
 	}
 	// The default cache of a user is emptied, and counts as one that went.
 	const all = scaleUsers * cachesEach
-	times, before := histogram{}, histogram{}
+	type waits struct{ own, bare histogram }
+	before, during := waits{histogram{}, histogram{}}, waits{histogram{}, histogram{}}
 	var began time.Time
 	var most float64
 	for deadline := time.Now().Add(5 * time.Minute); ; {
-		m := load{scenario: "store", clients: 4, users: true}.run(b.self, s.path(), 500*time.Millisecond, 0, nil)
-		if m.failed != nil {
-			return m.failed
+		now := &before
+		if !began.IsZero() {
+			now = &during
+		}
+		m := load{scenario: "store", clients: 4, users: true}.run(b.self, s.path(), 400*time.Millisecond, 0, nil)
+		if err := errors.Join(m.failed, b.bareWrites(100*time.Millisecond, now.bare)); err != nil {
+			return err
 		}
 		most = max(most, s.memory())
 		gone, err := s.purged(b.bin)
 		switch {
 		case err != nil:
 			return err
-		case gone >= all:
-			times.merge(m.times)
+		case gone > 0 && began.IsZero():
+			began, now = time.Now().Add(-500*time.Millisecond), &during
+		}
+		now.own.merge(m.times)
+		if gone >= all {
 			b.note("purge of all, s", s.name, time.Since(began).Seconds())
 			b.note("memory while all is purged, at most, MiB", s.name, most)
-			b.noteWaits(s, "store, 4 clients, before the purge", before)
-			b.noteWaits(s, "store, 4 clients, while all is purged", times)
+			for i, when := range []string{"before the purge", "while all is purged"} {
+				w := []waits{before, during}[i]
+				b.noteWaits("store, 4 clients, "+when, s.name, w.own)
+				b.noteWaits("store, 4 clients, "+when, diskBeside(s), w.bare)
+			}
 			return nil
-		case gone > 0 && began.IsZero():
-			began = time.Now().Add(-500 * time.Millisecond)
-			fallthrough
-		case gone > 0:
-			times.merge(m.times)
-		default:
-			before.merge(m.times)
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%d of %d caches are purged after five minutes", gone, all)
