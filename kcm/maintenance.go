@@ -16,13 +16,12 @@ const (
 	idleChecksOfLarge = 1
 )
 
-// maintain purges and evicts at their times, until ctx ends.
-func (s *Server) maintain(ctx context.Context) {
+// maintain purges and evicts at their times, until ctx ends. The first purge comes
+// after interval, when its timer fires.
+func (s *Server) maintain(ctx context.Context, interval time.Duration, purge *time.Timer) {
 	s.logLeftBehind(ctx)
 	check := time.NewTicker(idleCheckInterval)
 	defer check.Stop()
-	interval := s.settings.Load().purgeInterval
-	purge := s.schedule(interval)
 	for {
 		select {
 		case <-ctx.Done():

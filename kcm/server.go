@@ -113,7 +113,9 @@ func newServer(service *responder.Service, stores Stores, renew renewal.KDC, tic
 	s.hooks = newHooking(s, service)
 	s.bound = newBound(s, service.Conf, sessions)
 	s.lookAfterTickets(ctx)
-	s.maintenance.Go(func() { s.maintain(ctx) })
+	interval := s.settings.Load().purgeInterval
+	purge := s.schedule(interval) // before anybody asks whether the process may exit
+	s.maintenance.Go(func() { s.maintain(ctx, interval, purge) })
 	s.maintenance.Go(func() { s.keepSmall(ctx) })
 	return s
 }
