@@ -3,8 +3,9 @@
 // has a client ask for something, decides what the disk does with a change that
 // waits for it, lets time pass, or cuts the power and starts the server again.
 // Between two steps everything comes to rest, so that the same schedule makes
-// the same history. A model of KCM decides whether each user's answers can be
-// right (linearizability, by porcupine).
+// the same history, or one of a few where timers come due at the same moment. A
+// model of KCM decides whether each user's answers can be right
+// (linearizability, by porcupine).
 package simulation
 
 import (
