@@ -136,7 +136,7 @@ func (s *session) create(ctx context.Context, name []byte, f func(*edit, *cache)
 		}
 		return f(e, c)
 	}
-	if c == nil && owner.generated(name) || c != nil && c.session != nil {
+	if owner.generated(name) || c != nil && c.session != nil { // it may be new when it is its turn
 		s.locate(owner.uid)
 		defer s.leave()
 	}

@@ -97,6 +97,25 @@ func TestEveryAnswerCanBeRight(t *testing.T) {
 	}
 }
 
+// TestACacheThatIsMadeWhileAnotherIsDestroyedEndsWithItsSession: when the request
+// comes the cache of this name is there, and ends with no session; when it is the
+// request's turn the cache is gone.
+func TestACacheThatIsMadeWhileAnotherIsDestroyedEndsWithItsSession(t *testing.T) {
+	t.Parallel()
+	asks := func(client int, what action, ticket int) step {
+		return step{move: ask, client: client, request: request{uid: firstID, action: what, cache: madeUp, ticket: ticket, end: 3600}}
+	}
+	decided := step{move: decide}
+	steps := []step{
+		asks(0, newName, 1), asks(0, initialize, 2), decided,
+		{move: session, request: request{uid: firstID}},
+		asks(0, destroy, 3), asks(4, initialize, 4), decided,
+	}
+	if history, wrong := fails(t, steps, none); wrong {
+		t.Error(history)
+	}
+}
+
 // TestEveryAnswerOfTheVaultCanBeRight is the same with the product's own files: each
 // process opens what the one before has left when it was killed.
 func TestEveryAnswerOfTheVaultCanBeRight(t *testing.T) {
