@@ -88,7 +88,7 @@ func (m *machine) clients(u user, scripts []string, do func()) {
 	ended := make(chan struct{}, len(scripts))
 	for i, script := range scripts {
 		go func() {
-			outcome[i], _ = m.try(u, `n=0; until [ -e /tmp/enough ]; do `+script+`; n=$((n+1)); done; echo "times: $n"`)
+			outcome[i], _ = m.try(u, `n=0; until [ -e /tmp/enough ] && [ $n -ge 10 ]; do `+script+`; n=$((n+1)); done; echo "times: $n"`)
 			ended <- struct{}{}
 		}()
 	}
